@@ -1,0 +1,77 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who should be in the cluster, from inventory variables alone.
+
+Never from gathered facts: with ``--limit`` those of the other hosts are missing.
+"""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+
+DEFAULT_PORTS = {"aether_cluster_port": 8090, "aether_management_port": 8080}
+
+
+def members(hostvars, hosts):
+    """``hostvars | members(groups['aether_nodes'])`` -> one dict per host, in the inventory's order.
+
+    Keys: id, host, address, cluster_port, management_port, endpoint (``ID=http://ADDRESS:PORT``),
+    peer (``ID:ADDRESS:PORT``). Raises AnsibleFilterError with all that is wrong at once.
+    """
+    found, wrong = [], []
+    for host in hosts:
+        variables = hostvars[host]
+        address = _first(variables, ("aether_address", "ansible_host"), host)
+        ports = {}
+        for name, default in DEFAULT_PORTS.items():
+            value = _first(variables, (name,), default)
+            if not str(value).isdigit() or not 1 <= int(value) <= 65535:
+                wrong.append("%s of %s is '%s', not a port from 1 to 65535" % (name, host, value))
+                value = default
+            ports[name] = int(value)
+        identity = str(_first(variables, ("aether_node_id",), host))
+        found.append(
+            {
+                "id": identity,
+                "host": str(host),
+                "address": str(address),
+                "cluster_port": ports["aether_cluster_port"],
+                "management_port": ports["aether_management_port"],
+                "endpoint": "%s=http://%s:%d" % (identity, address, ports["aether_management_port"]),
+                "peer": "%s:%s:%d" % (identity, address, ports["aether_cluster_port"]),
+            }
+        )
+    ids = [m["id"] for m in found]
+    for identity in sorted({i for i in ids if ids.count(i) > 1}):
+        hosts_of = [m["host"] for m in found if m["id"] == identity]
+        wrong.append("the node id %s belongs to %s; give each host its own aether_node_id" % (identity, " and ".join(hosts_of)))
+    if not found:
+        wrong.append("the inventory has no host in the group aether_nodes")
+    if wrong:
+        raise AnsibleFilterError("The inventory is refused: %s." % "; ".join(wrong))
+    return found
+
+
+def marked(hostvars, hosts):
+    """Ids of the hosts on which an interrupted run left its mark (registered as ``aether__marker``)."""
+    found = []
+    for member in members(hostvars, hosts):
+        marker = _first(hostvars[member["host"]], ("aether__marker",), {})
+        if (marker.get("stat") or {}).get("exists"):
+            found.append(member["id"])
+    return found
+
+
+def _first(variables, names, default):
+    for name in names:
+        value = variables.get(name)
+        if value is not None and value != "":
+            return value
+    return default
+
+
+class FilterModule:
+    def filters(self):
+        return {"members": members, "marked": marked}

@@ -1,0 +1,50 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What does this Aether call that, and at which path? One module per dialect.
+
+A dialect is a module with ``NAME``, what it can do (``HAS_LIFECYCLE``, ``HAS_LEADER``), ``recognise``,
+``read_view`` and one function per write. It knows the model and the client, nothing above.
+"""
+
+from __future__ import annotations
+
+from ..client import Client, EndpointTrouble
+from ..model import AetherError
+from . import v1
+
+DIALECTS = {v1.NAME: v1}
+
+
+def choose(api: str, client: Client):
+    """The dialect module for option ``api``; ``auto`` asks each endpoint once and takes the first that is recognised.
+
+    When nothing answers at all there is nothing to tell dialects by, and v1 is assumed: every read will
+    report the endpoint's own trouble anyway. Raises AetherError (kind ``unknown_api``) when endpoints answer
+    but speak no known dialect.
+    """
+    if api != "auto":
+        return DIALECTS[api]
+
+    def ask(endpoint):
+        for dialect in DIALECTS.values():
+            try:
+                if dialect.recognise(client, endpoint):
+                    return dialect
+            except EndpointTrouble as error:
+                return error.trouble
+        return None
+
+    found = client.ask_all(ask)
+    for dialect in DIALECTS.values():
+        if dialect in found:
+            return dialect
+    strangers = [e.url for e, f in zip(client.endpoints, found) if f is None or getattr(f, "kind", "") == "not_aether"]
+    if strangers and len(strangers) == len(found):
+        raise AetherError(
+            "unknown_api",
+            "%s answer, but not as Aether does (known dialects: %s). Do the endpoints name the management ports?" % (", ".join(strangers), ", ".join(DIALECTS)),
+            endpoints=strangers,
+        )
+    return v1

@@ -1,0 +1,107 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The management API of Aether 1.0 (docs/product.md 4)."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Tuple
+
+from ..client import Client, Endpoint, EndpointTrouble, json_of
+from ..model import Instance, View
+
+NAME = "v1"
+HAS_LIFECYCLE = True
+HAS_LEADER = True
+
+READY = "/health/ready"
+LIVE = "/health/live"
+HEALTH = "/api/health"
+STATUS = "/api/status"
+LIFECYCLE = "/api/nodes/lifecycle"
+SLICES = "/api/slices"
+BLUEPRINTS = "/api/blueprints"
+THRESHOLDS = "/api/thresholds"
+TOPOLOGY = "/api/cluster/topology"
+ACTIVATE = "/api/node/activate/%s"
+
+# What a node shows before anybody set anything (recording 3-ready): no evidence of state.
+DEFAULT_THRESHOLDS = {"cpu.usage": (0.7, 0.9), "heap.usage": (0.7, 0.85)}
+
+
+def recognise(client: Client, endpoint: Endpoint) -> bool:
+    """One cheap request that is open without a key: does this endpoint speak v1?"""
+    answer = client.read(endpoint, LIVE, accept=(200, 404))
+    return answer.status == 200 and isinstance(answer.document, dict) and "nodeId" in answer.document
+
+
+def read_view(client: Client, endpoint: Endpoint) -> View:
+    """Everything one member says that decisions need; a View with ``trouble`` when it cannot be read.
+
+    Seven small reads over one connection. Empty lists, maps and strings are omitted by the product,
+    so everything is read with defaults (docs/product.md 4).
+    """
+    try:
+        return _read_view(client, endpoint)
+    except EndpointTrouble as error:
+        return View(endpoint=endpoint.url, name=endpoint.name, trouble=error.trouble)
+
+
+def _read_view(client, endpoint):
+    def get(path, kind=dict):
+        return json_of(client.read(endpoint, path), endpoint, path, kind)
+
+    ready = client.read(endpoint, READY, accept=(200, 503))
+    status = get(STATUS)
+    if "nodeId" not in status:
+        raise EndpointTrouble("not_aether", "%s answers %s without a nodeId; is it an Aether management port?" % (endpoint.url, STATUS))
+    lifecycle = {e["nodeId"]: e.get("state", "") for e in _dicts(get(LIFECYCLE, list)) if "nodeId" in e}
+    slices = _dicts(get(SLICES).get("slices"))
+    topology = get(TOPOLOGY)
+    leader = status.get("leader")
+    return View(
+        endpoint=endpoint.url,
+        name=endpoint.name,
+        node_id=status["nodeId"],
+        ready=ready.status == 200,
+        leader=None if leader in (None, "", "none") else leader,
+        peers=frozenset(e.get("id") for e in _dicts((status.get("cluster") or {}).get("nodes")) if e.get("id")),
+        cluster_size=int(topology.get("clusterSize") or 0),
+        core_nodes=frozenset(topology.get("coreNodes") or ()),
+        lifecycle=lifecycle,
+        evidence=_evidence(get(BLUEPRINTS), get(THRESHOLDS), slices),
+        instances=tuple(
+            Instance(s.get("artifact", ""), i.get("nodeId", ""), i.get("state", ""), i.get("failureReason") or "")
+            for s in slices
+            for i in _dicts(s.get("instances"))
+        ),
+    )
+
+
+def _evidence(blueprints: Dict, thresholds: Dict, slices: List[Dict]) -> Tuple[Tuple[str, str], ...]:
+    """Pairs (what, value) that a member without state would lack; see model.View."""
+    found = []
+    for blueprint in _dicts(blueprints.get("blueprints")):
+        found.append(("blueprint %s" % blueprint.get("id"), "%s slices" % blueprint.get("sliceCount", 0)))
+    for metric, levels in thresholds.items():
+        values = (levels.get("warning"), levels.get("critical")) if isinstance(levels, dict) else (levels, None)
+        if DEFAULT_THRESHOLDS.get(metric) != values:
+            found.append(("threshold %s" % metric, "%s/%s" % values))
+    for entry in slices:
+        found.append(("slice %s" % entry.get("artifact"), "%s wanted" % entry.get("targetInstances")))
+    return tuple(sorted(found))
+
+
+def connected_peers(client: Client, endpoint: Endpoint) -> int:
+    """How many peers a member is connected to by its own count, itself not included; it tells this before it is ready."""
+    return int(json_of(client.read(endpoint, HEALTH), endpoint, HEALTH, dict).get("connectedPeers") or 0)
+
+
+def activate(node: str) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that puts ``node`` back on duty (docs/product.md 5)."""
+    return "POST", ACTIVATE % node, None
+
+
+def _dicts(entries) -> List[Dict]:
+    return [e for e in entries or [] if isinstance(e, dict)]

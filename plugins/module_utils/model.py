@@ -1,0 +1,139 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a member, a view and an observation are: plain frozen data, no HTTP, no Ansible.
+
+The centre is the :class:`Observation`: what *every* endpoint said at one moment,
+each member's own view kept apart. A member's opinion about another member proves
+nothing (docs/product.md 3), so nothing here merges views.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import FrozenSet, Mapping, Optional, Tuple
+
+ON_DUTY = "ON_DUTY"
+DECOMMISSIONED = "DECOMMISSIONED"
+ACTIVE = "ACTIVE"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why an endpoint could not be read.
+
+    ``kind``: ``down`` (no connection), ``hanging`` (connected, no answer in time),
+    ``unauthorized`` (401/403), ``not_aether`` (answers something else).
+    ``text``: a sentence part for people, without secrets.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One slice instance as a member reports it; ``state`` as in docs/product.md 6."""
+
+    artifact: str
+    node: str
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """What one endpoint said about itself and the cluster.
+
+    ``name``: the voter expected behind ``endpoint`` (None when the caller gave no name);
+    ``node_id``: the id the endpoint says it has (None when it could not be read).
+    ``peers``: ids in its own live view of the cluster, itself included.
+    ``leader``: the id it believes in, None when it says "none".
+    ``cluster_size``: its own denominator; ``core_nodes``: the ids of the list it runs with.
+    ``lifecycle``: id -> state, ``instances``: every slice instance it knows.
+    ``evidence``: sorted pairs (what, value) of everything a member without state would lack:
+    blueprints, thresholds that differ from the product's defaults, slice targets. Empty when
+    there is nothing to compare state by. ``has_lifecycle``, ``has_leader``: what its dialect can tell.
+    """
+
+    endpoint: str
+    name: Optional[str] = None
+    node_id: Optional[str] = None
+    trouble: Optional[Trouble] = None
+    ready: bool = False
+    leader: Optional[str] = None
+    peers: FrozenSet[str] = frozenset()
+    cluster_size: int = 0
+    core_nodes: FrozenSet[str] = frozenset()
+    lifecycle: Mapping[str, str] = field(default_factory=dict)
+    evidence: Tuple[Tuple[str, str], ...] = ()
+    instances: Tuple[Instance, ...] = ()
+    has_lifecycle: bool = True
+    has_leader: bool = True
+
+    @property
+    def answers(self) -> bool:
+        return self.trouble is None
+
+    @property
+    def id(self) -> str:
+        """The id to call this member by: its own, else the expected one, else its endpoint."""
+        return self.node_id or self.name or self.endpoint
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What every endpoint said at one moment. ``voters``: names from the inventory, in its order."""
+
+    voters: Tuple[str, ...]
+    views: Tuple[View, ...]
+    api: str = "v1"
+
+    def view(self, node: str) -> Optional[View]:
+        """The view of member ``node``: from the endpoint that says it *is* that node, else the one expected to be."""
+        for view in self.views:
+            if view.answers and view.node_id == node:
+                return view
+        for view in self.views:
+            if view.name == node and not view.answers:
+                return view
+        return None
+
+    def answering(self) -> Tuple[View, ...]:
+        """Views of voters that answer, one per id, in the voters' order."""
+        found = []
+        for voter in self.voters:
+            view = self.view(voter)
+            if view is not None and view.answers:
+                found.append(view)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One finding: a code to branch on, the node it is about, and a sentence a person can act on.
+
+    ``blocks``: which requirements it makes fail: ``majority`` and/or ``complete``; empty for a remark.
+    """
+
+    code: str
+    node: Optional[str]
+    sentence: str
+    blocks: FrozenSet[str] = frozenset()
+
+    def as_data(self):
+        return {"code": self.code, "node": self.node, "sentence": self.sentence, "blocks": sorted(self.blocks)}
+
+
+class AetherError(Exception):
+    """An operation could not do what was asked.
+
+    ``kind``: a word to branch on; ``message``: a sentence; ``data``: plain structures for ``failure``.
+    """
+
+    def __init__(self, kind, message, **data):
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.data = data

@@ -1,0 +1,68 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What would have to be done, and what speaks against it, before anything is touched."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from ..growth import Plan, explain, plan_bootstrap, plan_grow, plan_roll
+from ..model import AetherError
+from .session import Look, Session, common_result
+
+ARGUMENT_SPEC = dict(
+    operation=dict(type="str", required=True, choices=["bootstrap", "grow", "roll"]),
+    abandoned=dict(type="list", elements="str", default=[]),
+    allow_even=dict(type="bool", default=False),
+    roll_lists=dict(type="bool", default=True),
+    on_refusal=dict(type="str", choices=["fail", "report"], default="fail"),
+)
+
+
+def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
+    """Observe and decide; raises AetherError (kind ``refused``) with all refusals at once."""
+    look = session.look()
+    plan = decide(params, look)
+    data = plan_data(plan, look)
+    result = common_result(session, look, plan=data, msg=" ".join(data["summary"]))
+    if plan.refusals and params["on_refusal"] == "fail":
+        raise AetherError(
+            "refused",
+            "Refused, nothing was touched: %s" % " ".join(r.sentence for r in plan.refusals),
+            result=result, refusals=data["refusals"],
+        )
+    return result
+
+
+def decide(params: Dict[str, Any], look: Look) -> Plan:
+    observation, abandoned = look.observation, params["abandoned"]
+    if params["operation"] == "bootstrap":
+        return plan_bootstrap(observation, abandoned)
+    if params["operation"] == "grow":
+        return plan_grow(observation, abandoned, params["allow_even"], params["roll_lists"])
+    return plan_roll(observation, abandoned)
+
+
+def plan_data(plan: Plan, look: Look) -> Dict[str, Any]:
+    leader = plan.verdict.leader
+    nodes = {
+        i: {"action": plan.action(i), "leads": i == leader, "why": explain(plan, look.observation, i)}
+        for i in look.observation.voters
+    }
+    return {
+        "operation": plan.operation,
+        "done": plan.done,
+        "baseline": list(plan.baseline),
+        "leader": leader,
+        "to_start": plan.to_start,
+        "to_finish": plan.to_finish,
+        "to_add": plan.to_add,
+        "to_roll": plan.to_roll,
+        "to_heal": plan.to_heal,
+        "lists": plan.lists,
+        "nodes": nodes,
+        "refusals": [r.as_data() for r in plan.refusals],
+        "summary": [n["why"] for n in nodes.values()] + plan.notes,
+    }

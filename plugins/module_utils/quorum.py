@@ -1,0 +1,360 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Is it safe to stop this node? Who is sound, is the majority kept, how many can be lost?
+
+Pure functions ``Observation -> verdict``. The rules are those of docs/product.md 3:
+a member is judged by its own answers, and every member has its own denominator.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Dict, FrozenSet, Optional, Tuple
+
+from .model import ON_DUTY, Observation, Reason, View
+
+MAJORITY = frozenset(["majority"])
+COMPLETE = frozenset(["complete"])
+BOTH = MAJORITY | COMPLETE
+
+# Findings that compare members: asked at slightly different moments, they may differ for
+# an instant without meaning anything, so they count only when a second look shows them too.
+COMPARISONS = frozenset(["no_state", "split_views", "two_leaders", "dead_leader", "no_leader", "no_quorum", "lost_majority"])
+
+
+@dataclass(frozen=True)
+class Member:
+    """One voter, judged by its own answers. ``sound`` = ready, has quorum, has state and is led."""
+
+    id: str
+    answers: bool = False
+    ready: bool = False
+    has_quorum: bool = False
+    has_state: bool = False
+    led: bool = False
+    state: Optional[str] = None
+
+    @property
+    def sound(self) -> bool:
+        return self.answers and self.ready and self.has_quorum and self.has_state and self.led
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one observation says.
+
+    ``needed``/``have``: sound members, see :func:`judge`. ``can_lose``: how many members may go,
+    whichever they are, with the majority kept (0 also when it is not kept now).
+    ``survives_without``: for each member that answers, whether the cluster survives losing it.
+    """
+
+    members: Dict[str, Member]
+    leader: Optional[str]
+    needed: int
+    have: int
+    can_lose: int
+    survives_without: Dict[str, bool]
+    agreed: bool
+    state_evidence: str
+    reasons: Tuple[Reason, ...]
+
+    def holds(self, requirement: str) -> bool:
+        """``requirement``: ``majority`` or ``complete``."""
+        return not self.blocking(requirement)
+
+    def blocking(self, requirement: str) -> Tuple[Reason, ...]:
+        return tuple(r for r in self.reasons if requirement in r.blocks)
+
+    @property
+    def with_state(self) -> Tuple[str, ...]:
+        return tuple(m.id for m in self.members.values() if m.has_state)
+
+    @property
+    def sound(self) -> Tuple[str, ...]:
+        return tuple(m.id for m in self.members.values() if m.sound)
+
+    def as_data(self):
+        return {
+            "needed": self.needed,
+            "have": self.have,
+            "can_lose": self.can_lose,
+            "survives_without": dict(self.survives_without),
+            "agreed": self.agreed,
+            "state_evidence": self.state_evidence,
+            "reasons": [r.as_data() for r in self.reasons],
+        }
+
+
+def reference_view(observation: Observation) -> Optional[View]:
+    """A view from the group that the others' state is measured by; None when no member has any.
+
+    The largest group of members with equal evidence and equal lifecycle lists. A group that shows
+    something always goes before one that shows nothing, however large: what members without state
+    have in common is that they show nothing (docs/product.md 2). On a tie the longest list wins,
+    for the same reason.
+    """
+    groups: Dict[tuple, list] = {}
+    for view in observation.answering():
+        if view.has_lifecycle and not view.lifecycle:
+            continue
+        key = (view.evidence, frozenset(view.lifecycle))
+        groups.setdefault(key, []).append(view)
+    if not groups:
+        return None
+    best = max(groups, key=lambda key: (bool(key[0]), len(groups[key]), len(key[1]), -_first(observation, groups[key])))
+    return groups[best][0]
+
+
+def _first(observation, views):
+    return min(observation.voters.index(v.id) for v in views)
+
+
+def has_state(view: View, reference: Optional[View], answering: FrozenSet[str]) -> bool:
+    """Does ``view`` show what the reference group shows? ``answering``: ids of the voters that answer."""
+    if reference is None:
+        return False
+    if view.evidence != reference.evidence:
+        return False
+    return frozenset(view.lifecycle) >= (frozenset(reference.lifecycle) & answering)
+
+
+def quorum_of(view: View, ready: FrozenSet[str]) -> bool:
+    """Has this member a quorum by its own denominator, counting only peers that say themselves they are ready?"""
+    if view.cluster_size < 1:
+        return False
+    count = len((view.peers & ready) | {view.id})
+    return count >= view.cluster_size // 2 + 1
+
+
+def survives(observation: Observation, with_state: FrozenSet[str], lost: FrozenSet[str], baseline: int = 0) -> bool:
+    """Would the cluster survive losing ``lost`` now? (docs/product.md 3)
+
+    Every remaining member that has state and quorum now must have a quorum without them, and they must be
+    more than half of those that have state now, and of ``baseline`` (how many had it when the operation began;
+    0: not known). A member cut off already counts as lost, in the denominator too: it must not be needed.
+    """
+    rest, ready = _remaining(observation, with_state, lost)
+    if not rest or 2 * len(rest) <= max(len(with_state), baseline):
+        return False
+    return all(quorum_of(v, ready) for v in rest)
+
+
+def _remaining(observation, with_state, lost):
+    """Views of the members with state and quorum that stay when ``lost`` go, and the ids that stay ready."""
+    ready = frozenset(v.id for v in observation.answering() if v.ready)
+    rest = [v for v in observation.answering() if v.id in with_state and v.id not in lost and quorum_of(v, ready)]
+    return rest, ready - lost
+
+
+def margin(observation: Observation, with_state: FrozenSet[str], baseline: int = 0) -> int:
+    """The largest number of members whose loss is survived whichever they are; 0 when none or not even now."""
+    members = [v.id for v in observation.answering()]
+    safe = 0
+    for count in range(1, len(members)):
+        if not all(survives(observation, with_state, frozenset(c), baseline) for c in combinations(members, count)):
+            break
+        safe = count
+    return safe
+
+
+def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, without: Tuple[str, ...] = ()) -> Verdict:
+    """Judge one observation.
+
+    ``baseline``: ids that had state when the operation began. ``without``: would it survive losing these?
+
+    ``needed`` is more than half of the baseline. Asked without one, it is the majority of the
+    shortest list that a member with state runs with: during growth the founders' lists still hold the state.
+    """
+    answering = observation.answering()
+    ids = frozenset(v.id for v in answering)
+    ready = frozenset(v.id for v in answering if v.ready)
+    reference = reference_view(observation)
+    stateful = frozenset(v.id for v in answering if has_state(v, reference, ids))
+    leader, leaders = _common_leader(answering, stateful)
+    reasons = list(_trouble(observation))
+
+    members: Dict[str, Member] = {}
+    for voter in observation.voters:
+        view = observation.view(voter)
+        if view is None or not view.answers:
+            members[voter] = Member(id=voter)
+            continue
+        led = not view.has_leader or (view.leader is not None and view.leader == leader and leader in ids)
+        members[voter] = Member(
+            id=voter,
+            answers=True,
+            ready=view.ready,
+            has_quorum=quorum_of(view, ready),
+            has_state=voter in stateful,
+            led=led,
+            state=view.lifecycle.get(voter),
+        )
+        reasons.extend(_findings(observation, view, members[voter], ids, reference))
+
+    if len(leaders) > 1:
+        said = ", ".join("%s names %s" % (v.id, v.leader) for v in answering if v.id in stateful and v.leader)
+        reasons.append(Reason("two_leaders", None, "The members do not agree on one leader: %s." % said, BOTH))
+    reasons.extend(_compare_views(members, answering))
+    reasons.extend(_compare_lists(observation, answering))
+
+    evidence = "none"
+    if reference is not None and reference.evidence:
+        evidence = "compared"
+    elif answering:
+        reasons.append(
+            Reason(
+                "state_evidence_none",
+                None,
+                "There is nothing to compare state by (no blueprint, no changed threshold): a member without state can be told by its lifecycle list only.",
+            )
+        )
+
+    sound = [m for m in members.values() if m.sound]
+    needed = _needed(observation, answering, stateful, baseline)
+    if len(sound) < needed:
+        reasons.append(
+            Reason("lost_majority", None, "%d sound member%s, %d needed." % (len(sound), "" if len(sound) == 1 else "s", needed), BOTH)
+        )
+    size = len(baseline) if baseline else 0
+    if without and not survives(observation, stateful, frozenset(without), size):
+        reasons.append(Reason("would_not_survive", None, _why_not(observation, stateful, without, size), BOTH))
+    return Verdict(
+        members=members,
+        leader=leader if leader in ids else None,
+        needed=needed,
+        have=len(sound),
+        can_lose=margin(observation, stateful, size),
+        survives_without={v.id: survives(observation, stateful, frozenset([v.id]), size) for v in answering},
+        agreed=not any(r.code in ("two_leaders", "split_views", "dead_leader") for r in reasons) and bool(sound),
+        state_evidence=evidence,
+        reasons=tuple(reasons),
+    )
+
+
+def _needed(observation, answering, stateful, baseline):
+    if baseline:
+        return len(baseline) // 2 + 1
+    sizes = [v.cluster_size for v in answering if v.id in stateful and v.cluster_size > 0]
+    return (min(sizes) if sizes else len(observation.voters)) // 2 + 1
+
+
+def _common_leader(answering, stateful):
+    """The leader that most members with state name (None on a tie), and every leader they name."""
+    named = Counter(v.leader for v in answering if v.id in stateful and v.leader)
+    if not named:
+        return None, named
+    ranked = named.most_common()
+    if len(ranked) > 1 and ranked[0][1] == ranked[1][1]:
+        return None, named
+    return ranked[0][0], named
+
+
+def _trouble(observation):
+    """Endpoints that could not be read, that answer for somebody else, and voters nobody answers for."""
+    seen = set()
+    for view in observation.views:
+        if view.answers:
+            if view.node_id in observation.voters and view.name in (None, view.node_id):
+                seen.add(view.node_id)
+            elif view.node_id in observation.voters:
+                seen.update((view.node_id, view.name))
+                yield Reason(
+                    "wrong_id", view.name,
+                    "The endpoint of %s (%s) answers as %s: two inventory entries point at one node, or its node id is wrong." % (view.name, view.endpoint, view.node_id),
+                    COMPLETE,
+                )
+            else:
+                seen.add(view.name)
+                yield Reason(
+                    "foreign", view.name,
+                    "%s answers as %s, which is not one of the voters (%s): a member of another cluster, or a node without its own id." % (view.endpoint, view.node_id, ", ".join(observation.voters)),
+                    COMPLETE,
+                )
+        else:
+            seen.add(view.name)
+            yield Reason(view.trouble.kind, view.id, "%s: %s" % (view.id, view.trouble.text), COMPLETE)
+    for voter in observation.voters:
+        if voter not in seen:
+            yield Reason("down", voter, "%s: none of the endpoints answers for it." % voter, COMPLETE)
+
+
+def _findings(observation, view, member, ids, reference):
+    """What one member that answers says against itself."""
+    node = view.id
+    if not member.ready:
+        yield Reason("not_ready", node, "%s answers but is not ready." % node, COMPLETE)
+    if not member.has_state:
+        yield Reason("no_state", node, "%s is %s but without state: %s." % (node, "ready" if member.ready else "up", _lacking(view, reference, ids)), COMPLETE)
+    elif not member.has_quorum:
+        yield Reason(
+            "no_quorum", node,
+            "%s has no quorum: of the %d in its list it sees too few that are ready." % (node, view.cluster_size), COMPLETE,
+        )
+    if view.has_leader and member.has_state:
+        if view.leader is None:
+            yield Reason("no_leader", node, "%s is %s but knows no leader." % (node, "ready" if member.ready else "up"), COMPLETE)
+        elif view.leader not in observation.voters:
+            yield Reason("foreign", node, "%s follows %s, which is not one of the voters: a member of another cluster." % (node, view.leader), COMPLETE)
+        elif view.leader not in ids:
+            yield Reason("dead_leader", node, "%s follows %s, which does not answer." % (node, view.leader), COMPLETE)
+    if view.has_lifecycle and member.has_state and member.state not in (None, ON_DUTY):
+        yield Reason("not_on_duty", node, "%s is %s." % (node, member.state))
+
+
+def _lacking(view, reference, ids):
+    """In words: what the reference group shows and this view does not."""
+    if reference is None:
+        return "no member shows any state"
+    lacking = ["%s in its lifecycle list" % i for i in sorted((frozenset(reference.lifecycle) & ids) - frozenset(view.lifecycle))]
+    mine, theirs = dict(view.evidence), dict(reference.evidence)
+    lacking.extend(what for what in sorted(theirs) if what not in mine)
+    differing = [what for what in sorted(mine) if what in theirs and theirs[what] != mine[what]]
+    extra = [what for what in sorted(mine) if what not in theirs]
+    parts = []
+    if lacking:
+        parts.append("it lacks " + ", ".join(lacking))
+    if differing:
+        parts.append("it differs in " + ", ".join(differing))
+    if extra:
+        parts.append("only it has " + ", ".join(extra))
+    return "; ".join(parts) or "it shows another state than %s" % reference.id
+
+
+def _compare_views(members, answering):
+    """Sound members that do not see each other."""
+    sound = {m.id for m in members.values() if m.sound}
+    for view in answering:
+        if view.id in sound:
+            unseen = sorted(sound - view.peers)
+            if unseen:
+                yield Reason("split_views", view.id, "%s does not see %s, which answers and is sound: the views are split." % (view.id, ", ".join(unseen)), COMPLETE)
+
+
+def _compare_lists(observation, answering):
+    voters = frozenset(observation.voters)
+    for view in answering:
+        if not view.core_nodes or view.core_nodes == voters:
+            continue
+        missing, extra = sorted(voters - view.core_nodes), sorted(view.core_nodes - voters)
+        parts = []
+        if missing:
+            parts.append("lacks " + ", ".join(missing))
+        if extra:
+            parts.append("still names " + ", ".join(extra))
+        yield Reason("lists_differ", view.id, "The list %s runs with differs from the inventory: it %s." % (view.id, " and ".join(parts)), COMPLETE)
+    for view in answering:
+        if view.core_nodes == voters and view.cluster_size not in (0, len(voters)):
+            yield Reason("lists_differ", view.id, "%s counts a majority of %d, though its list has %d names." % (view.id, view.cluster_size, len(voters)), COMPLETE)
+
+
+def _why_not(observation, stateful, without, baseline):
+    rest, ready = _remaining(observation, stateful, frozenset(without))
+    names, had = ", ".join(without), max(len(stateful), baseline)
+    if 2 * len(rest) <= had:
+        left = ", ".join(v.id for v in rest) or "none"
+        return "Without %s only %d of %d members with state would be left with a quorum (%s): not more than half." % (names, len(rest), had, left)
+    return "Without %s there would be no quorum left for %s." % (names, ", ".join(v.id for v in rest if not quorum_of(v, ready)))

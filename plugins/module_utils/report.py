@@ -1,0 +1,76 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A table for people: members, leader, soundness, margin, slices per node. Plain text, fixed columns."""
+
+from __future__ import annotations
+
+from typing import Dict, List
+
+from .model import ACTIVE, Observation
+from .quorum import Verdict
+
+
+def slices_per_node(observation: Observation, verdict: Verdict) -> Dict[str, List[str]]:
+    """Active slice artifacts per node, from a member with state (the leader when it is one)."""
+    shown: Dict[str, List[str]] = {voter: [] for voter in observation.voters}
+    stateful = [v for v in observation.answering() if verdict.members[v.id].has_state]
+    for view in sorted(stateful, key=lambda v: v.id != verdict.leader)[:1]:
+        for instance in view.instances:
+            if instance.state == ACTIVE:
+                shown.setdefault(instance.node, []).append(instance.artifact)
+    return {node: sorted(found) for node, found in shown.items()}
+
+
+def status_table(observation: Observation, verdict: Verdict) -> List[str]:
+    """Lines of the status table; the last lines are the margin and what is wrong."""
+    spread = slices_per_node(observation, verdict)
+    rows = [("MEMBER", "SOUND", "STATE", "LEADER", "SEEN BY", "LIST", "SLICES")]
+    for voter in observation.voters:
+        view, member = observation.view(voter), verdict.members[voter]
+        if view is None or not view.answers:
+            rows.append((voter, "no", "does not answer", "-", seen_by(observation, voter), "-", _slices(spread[voter])))
+            continue
+        rows.append(
+            (
+                voter + (" *" if voter == verdict.leader else ""),
+                "yes" if member.sound else "no",
+                why_not_sound(member) or member.state or "ready",
+                view.leader or "none",
+                seen_by(observation, voter),
+                "%d of %d" % (len(view.core_nodes & set(observation.voters)), len(observation.voters)),
+                _slices(spread[voter]),
+            )
+        )
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines.append("")
+    lines.append(
+        "%d of %d sound, %d needed; can lose %d%s; leader %s"
+        % (verdict.have, len(observation.voters), verdict.needed, verdict.can_lose, "" if verdict.holds("majority") else " (NO MAJORITY)", verdict.leader or "none")
+    )
+    lines.extend("- %s" % r.sentence for r in verdict.reasons)
+    return lines
+
+
+def why_not_sound(member) -> str:
+    if not member.ready:
+        return "not ready"
+    if not member.has_state:
+        return "no state"
+    if not member.has_quorum:
+        return "no quorum"
+    if not member.led:
+        return "no leader"
+    return ""
+
+
+def seen_by(observation: Observation, node: str) -> str:
+    others = [v for v in observation.answering() if v.id != node]
+    return "%d of %d" % (sum(node in v.peers for v in others), len(others))
+
+
+def _slices(artifacts: List[str]) -> str:
+    """Artifact names without group and version, which are the same down a column and hide what differs."""
+    return ", ".join(":".join(a.split(":")[1:2]) or a for a in artifacts) or "-"

@@ -1,0 +1,100 @@
+#!/usr/bin/python
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aether_config_check
+short_description: Check a node's configuration against the product's own rules
+version_added: 0.1.0
+description:
+  - Aether drops a bad file and runs on defaults, drops or invents peers, and takes a random id where none is given. This says so before anything is written.
+  - All findings are reported at once, each with what to do. Asks no cluster and changes nothing.
+options:
+  node_id:
+    description: The id of the node.
+    type: str
+    required: true
+  peers:
+    description: The list of voters, each C(id:host:port), the node itself included.
+    type: list
+    elements: str
+    required: true
+  cluster_port:
+    description: UDP port of the cluster. Gossip takes this port + 100.
+    type: int
+    default: 8090
+  management_port:
+    description: TCP port of the management API.
+    type: int
+    default: 8080
+  app_http_port:
+    description: TCP port of the application's HTTP.
+    type: int
+    default: 8070
+  heap:
+    description: Heap of the JVM, like V(512m) or V(4g).
+    type: str
+  gc:
+    description: Garbage collector, V(zgc) or V(g1).
+    type: str
+  environment:
+    description: V(local), V(docker) or V(kubernetes).
+    type: str
+  content:
+    description: The text of C(aether.toml).
+    type: str
+  running_lists:
+    description: For each running member the ids in the list it runs with, see RV(pragmatica.aether.aether_plan_info#module:plan).
+    type: dict
+    default: {}
+  leaving:
+    description: Ids that a removal takes out, which the new list may therefore lack.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - pragmatica.aether.connection
+  - pragmatica.aether.results
+author: Contributors to the pragmatica.aether project (@pragmaticalabs)
+"""
+
+EXAMPLES = r"""
+- name: Would the product take this as it is meant?
+  pragmatica.aether.aether_config_check:
+    node_id: n1
+    peers: [n1:10.0.0.1:8090, n2:10.0.0.2:8090, n3:10.0.0.3:8090]
+    heap: 512m
+    gc: zgc
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+msg:
+  description: What was found or done, or what is wrong and what to do, as a sentence.
+  returned: always
+  type: str
+failure:
+  description: For branching on a failure, C(kind) and what belongs to it.
+  returned: on failure
+  type: dict
+  sample: {kind: quorum, codes: [down, lost_majority]}
+findings:
+  description: What is wrong; on failure in RV(failure.findings).
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ..module_utils.module_door import run_module
+from ..module_utils.operations import config_check
+
+
+def main():
+    run_module(config_check)
+
+
+if __name__ == "__main__":
+    main()

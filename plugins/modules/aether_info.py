@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aether_info
+short_description: Report members, leader, soundness, margin and slices of a cluster
+version_added: 0.1.0
+description:
+  - Asks every member and judges each by its own answers. Never fails because the cluster is unwell.
+extends_documentation_fragment:
+  - pragmatica.aether.connection
+  - pragmatica.aether.results
+author: Contributors to the pragmatica.aether project (@pragmaticalabs)
+"""
+
+EXAMPLES = r"""
+- name: How is the cluster?
+  pragmatica.aether.aether_info:
+    endpoints: [n1=http://10.0.0.1:8080, n2=http://10.0.0.2:8080, n3=http://10.0.0.3:8080]
+  delegate_to: localhost
+  register: aether
+
+- name: Show it
+  ansible.builtin.debug:
+    msg: "{{ aether.table }}"
+"""
+
+RETURN = r"""
+msg:
+  description: What was found or done, or what is wrong and what to do, as a sentence.
+  returned: always
+  type: str
+api:
+  description: The dialect that the members speak.
+  returned: when a member was asked
+  type: str
+cluster:
+  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself and in whose views it is.
+  returned: when the members were asked
+  type: dict
+  sample:
+    leader: n1
+    voters: [n1, n2, n3]
+    members:
+      - id: n1
+        answers: true
+        ready: true
+        sound: true
+        state: ON_DUTY
+        in_views_of: [n2, n3]
+quorum:
+  description:
+    - C(needed) and C(have) sound members; C(can_lose), how many may go whichever they are; C(survives_without) for each member.
+    - C(agreed), whether all sound members name one leader and see each other; C(state_evidence), C(compared) or C(none).
+    - C(reasons), every finding with C(code), C(node), C(sentence) and the requirements it C(blocks).
+  returned: when the members were asked
+  type: dict
+  sample:
+    needed: 2
+    have: 3
+    can_lose: 1
+    agreed: true
+    state_evidence: compared
+    survives_without: {n1: true, n2: true, n3: true}
+    reasons: []
+actions:
+  description: The writes that were sent, or in check mode would be, each with C(method), C(path), C(node), C(why) and C(sent).
+  returned: when the members were asked
+  type: list
+  elements: dict
+  sample:
+    - method: POST
+      path: /api/node/activate/n2
+      node: n1
+      why: n2 is decommissioned and wanted on duty
+      sent: true
+waited:
+  description: How long the task waited in C(seconds), and how often it asked (C(polls)).
+  returned: when the members were asked
+  type: dict
+  sample: {seconds: 3.2, polls: 6}
+failure:
+  description: For branching on a failure, C(kind) and what belongs to it.
+  returned: on failure
+  type: dict
+  sample: {kind: quorum, codes: [down, lost_majority]}
+table:
+  description: A table for people, line by line.
+  returned: always
+  type: list
+  elements: str
+slices:
+  description: For each node the artifacts of its active slice instances.
+  returned: always
+  type: dict
+  sample: {n1: ["org.example:cart:1.0.0"], n2: []}
+majority:
+  description: Whether the majority is kept.
+  returned: always
+  type: bool
+complete:
+  description: Whether every voter is sound, and lists, views and state are equal everywhere.
+  returned: always
+  type: bool
+"""
+
+from ..module_utils.module_door import run_module
+from ..module_utils.operations import info
+
+
+def main():
+    run_module(info)
+
+
+if __name__ == "__main__":
+    main()
