@@ -174,7 +174,7 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
     ready = frozenset(v.id for v in answering if v.ready)
     reference = reference_view(observation)
     stateful = frozenset(v.id for v in answering if has_state(v, reference, ids))
-    leader, leaders = _common_leader(answering, stateful)
+    leader, leaders = _common_leader(answering, stateful, ids)
     reasons = list(_trouble(observation))
 
     members: Dict[str, Member] = {}
@@ -183,7 +183,7 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
         if view is None or not view.answers:
             members[voter] = Member(id=voter)
             continue
-        led = not view.has_leader or (view.leader is not None and view.leader == leader and leader in ids)
+        led = not view.has_leader or (leader is not None and view.leader == leader)
         members[voter] = Member(
             id=voter,
             answers=True,
@@ -196,7 +196,7 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
         reasons.extend(_findings(observation, view, members[voter], ids, reference))
 
     if len(leaders) > 1:
-        said = ", ".join("%s names %s" % (v.id, v.leader) for v in answering if v.id in stateful and v.leader)
+        said = ", ".join("%s names %s" % (v.id, v.leader) for v in answering if v.id in stateful and v.leader in ids)
         reasons.append(Reason("two_leaders", None, "The members do not agree on one leader: %s." % said, BOTH))
     reasons.extend(_compare_views(members, answering))
     reasons.extend(_compare_lists(observation, answering))
@@ -224,7 +224,7 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
         reasons.append(Reason("would_not_survive", None, _why_not(observation, stateful, without, size), BOTH))
     return Verdict(
         members=members,
-        leader=leader if leader in ids else None,
+        leader=leader,
         needed=needed,
         have=len(sound),
         can_lose=margin(observation, stateful, size),
@@ -242,9 +242,12 @@ def _needed(observation, answering, stateful, baseline):
     return (min(sizes) if sizes else len(observation.voters)) // 2 + 1
 
 
-def _common_leader(answering, stateful):
-    """The leader that most members with state name (None on a tie), and every leader they name."""
-    named = Counter(v.leader for v in answering if v.id in stateful and v.leader)
+def _common_leader(answering, stateful, ids):
+    """The leader that most members with state name (None on a tie), and every leader they name.
+
+    Only leaders that answer: one that is dead, or no voter, leads nobody and is a finding of its own.
+    """
+    named = Counter(v.leader for v in answering if v.id in stateful and v.leader in ids)
     if not named:
         return None, named
     ranked = named.most_common()
