@@ -75,8 +75,8 @@ class OperationAction(ActionBase):
         validator = ArgumentSpecValidator(spec)
         arguments = plain(self._task.args)
         checked = validator.validate(arguments)
-        if checked.errors:
-            raise AnsibleActionFail(remove_values("; ".join(checked.error_messages), checked._no_log_values))
+        if checked.error_messages:
+            raise AnsibleActionFail("; ".join(remove_values(checked.error_messages, checked._no_log_values)))
         return checked.validated_parameters, checked._no_log_values
 
     def _task_environment(self):

@@ -1,0 +1,496 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The management API: paths, bodies and refusals as recorded (docs/product.md 4 to 7).
+
+Empty lists, maps and strings are omitted, failures are 500 with a sentence, unknown paths 404 in plain text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import re
+from typing import Any, Callable, List, Tuple
+
+from .http import Request, Response
+from .settings import tomllib
+
+ROLES = ["VIEWER", "OPERATOR", "ADMIN"]
+OPEN = ("/", "/health/live", "/health/ready")
+GROUP = r"[a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)+"
+COORDINATES = re.compile(r"^%s:[a-z0-9]+(?:-[a-z0-9]+)*:\d+\.\d+\.\d+(?:-[A-Za-z0-9.-]+)?$" % GROUP)
+LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
+CONTROLLER = {
+    "cpuScaleUpThreshold": 0.8, "cpuScaleDownThreshold": 0.2, "callRateScaleUpThreshold": 2000.0, "evaluationIntervalMs": 1000,
+    "warmUpPeriodMs": 30000, "sliceCooldownMs": 10000,
+    "scalingConfig": {
+        "windowSize": 10, "evaluationIntervalMs": 5000, "scaleUpThreshold": 1.5, "scaleDownThreshold": 0.5,
+        "weights": {"CPU": 0.4, "ERROR_RATE": 0.0, "ACTIVE_INVOCATIONS": 0.4, "P95_LATENCY": 0.2}, "errorRateBlockThreshold": 0.1,
+    },
+}
+# Paths whose answer in a cluster nobody uses for anything is always the same.
+EMPTY_OBJECTS = ("/api/node/routes", "/api/cluster/governors", "/api/deploy", "/api/invocation-metrics", "/api/storage", "/api/streams", "/api/topology", "/api/schema/status", "/api/ab-tests")
+EMPTY_LISTS = ("/api/alerts/active", "/api/alerts/history", "/api/backups", "/api/traces", "/api/observability/depth")
+
+
+class Failure(Exception):
+    """Becomes 500 with this sentence, or another status where the product has one."""
+
+    def __init__(self, text, status=500):
+        super().__init__(text)
+        self.status = status
+
+
+class Api:
+    def __init__(self, node):
+        self.node = node
+        self.routes: List[Tuple[str, re.Pattern, Callable]] = []
+        for method, path, handler in self._table():
+            self.routes.append((method, re.compile("^" + path + "$"), handler))
+        self.exact = {(m, p.pattern[1:-1]): h for m, p, h in self.routes}
+
+    def _table(self):
+        yield "GET", "/", lambda r: Response(200, "<!DOCTYPE html><title>Aether</title>", "text/html; charset=UTF-8")
+        yield "GET", "/health/live", lambda r: {"status": "UP", "nodeId": self.node.id}
+        yield "GET", "/health/ready", self.ready
+        yield "GET", "/api/health", self.health
+        yield "GET", "/api/status", self.status
+        yield "GET", "/api/nodes", self.nodes
+        yield "GET", "/api/nodes/lifecycle", self.lifecycle_list
+        yield "GET", "/api/node/lifecycle/([^/]+)", self.lifecycle_of
+        yield "POST", "/api/node/(drain|activate|shutdown)/([^/]+)", self.transition
+        yield "GET", "/api/slices", lambda r: omit({"slices": [self.slice(a, t) for a, t in self.node.store.items("target/")]})
+        yield "GET", "/api/slices/status", self.slices_status
+        yield "GET", "/api/node/slices", self.node_slices
+        yield "GET", "/api/cluster/topology", self.topology
+        yield "POST", "/api/blueprint", self.apply_blueprint
+        yield "POST", "/api/blueprint/validate", self.validate_blueprint
+        yield "GET", "/api/blueprints", lambda r: omit({"blueprints": [{"id": i, "sliceCount": len(b["slices"])} for i, b in self.node.store.items("blueprint/")]})
+        yield "GET", "/api/blueprint/([^/]+)/status", self.blueprint_status
+        yield "GET", "/api/blueprint/([^/]+)", self.blueprint
+        yield "DELETE", "/api/blueprint/([^/]+)", self.delete_blueprint
+        yield "POST", "/api/scale", self.scale
+        yield "GET", "/repository/info/(.+)/([^/]+)/([^/]+)", self.artifact_info
+        yield "PUT", "/repository/(.+)/([^/]+)/([^/]+)/[^/]+", self.upload
+        yield "GET", "/api/thresholds", lambda r: self.thresholds()
+        yield "POST", "/api/thresholds", self.set_threshold
+        yield "DELETE", "/api/thresholds/([^/]+)", self.delete_threshold
+        yield "GET", "/api/logging/levels", lambda r: dict(self.node.store.items("level/"))
+        yield "POST", "/api/logging/levels", self.set_level
+        yield "DELETE", "/api/logging/levels/([^/]+)", self.delete_level
+        yield "GET", "/api/controller/config", lambda r: dict(CONTROLLER, **self.node.controller)
+        yield "POST", "/api/controller/config", self.set_controller
+        yield "GET", "/api/events", lambda r: list(self.node.events)
+        yield "GET", "/api/certificate", lambda r: {"expiresAt": "N/A", "secondsUntilExpiry": 0, "lastRenewalAt": "N/A", "renewalStatus": "NOT_CONFIGURED"}
+        yield "GET", "/api/metrics", self.metrics
+        yield "GET", "/api/metrics/prometheus", lambda r: Response(200, "# HELP jvm_info  \n# TYPE jvm_info gauge\njvm_info 1\n", "text/plain; charset=UTF-8")
+        yield "GET", "/api/node-metrics", lambda r: [{"nodeId": m, "cpuUsage": 0.0, "heapUsedMb": 0, "heapMaxMb": 0} for m in self.node.members()]
+        yield "GET", "/api/alerts", lambda r: {"active": "[]", "history": "[]"}
+        yield "GET", "/api/config/overrides", lambda r: {k: "***REDACTED***" for k, _ in self.node.store.items("override/")}
+        yield "GET", "/api/scheduled-tasks", lambda r: {"activeTimers": 0}
+        yield "GET", "/api/cluster/(?:config|status)", self.no_cluster_config
+        for path in EMPTY_OBJECTS:
+            yield "GET", path, lambda r: {}
+        for path in EMPTY_LISTS:
+            yield "GET", path, lambda r: []
+
+    async def __call__(self, request: Request) -> Response:
+        node = self.node
+        if request.path.startswith("/sim/"):
+            return self.sim(request)
+        while node.switches.hang and not request.path.startswith("/sim/"):
+            await asyncio.sleep(0.05)
+        if node.now() < node.failing_until:
+            return Response(503, {"error": "Service Unavailable"})
+        refused = self.refuse(request)
+        if refused is not None:
+            return refused
+        handler, groups = self.exact.get((request.method, request.path)), ()
+        if handler is None:
+            for method, pattern, candidate in self.routes:
+                match = pattern.match(request.path)
+                if method == request.method and match:
+                    handler, groups = candidate, match.groups()
+                    break
+        if handler is None:
+            return Response(404, "File not found: %s" % request.path, "text/plain; charset=UTF-8")
+        try:
+            answer = handler(request, *groups)
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+        except Failure as failure:
+            answer = Response(failure.status, {"error": str(failure)})
+        return answer if isinstance(answer, Response) else Response(200, answer)
+
+    # --- who may -----------------------------------------------------------------------------------------------
+
+    def refuse(self, request):
+        keys = self.node.settings.keys
+        if not keys or request.path in OPEN:
+            return None
+        key = request.headers.get("x-api-key")
+        if key is None:
+            return Response(401, {"error": "X-API-Key header required"})
+        if key not in keys:
+            return Response(403, {"error": "Invalid API key"})
+        needed = required_role(request.method, request.path)
+        if ROLES.index(keys[key]) < ROLES.index(needed):
+            return Response(403, {"error": "Access denied: role %s cannot access %s endpoint" % (keys[key], needed)})
+        return None
+
+    # --- views ---------------------------------------------------------------------------------------------------
+
+    def ready(self, request):
+        node = self.node
+        peers = "Connected peers: %d" % len(node.links)
+        synced = node.ready or node.has_state or node.stateless
+        parts = [
+            ("consensus", node.ready, "Cluster active" if node.ready else "Consensus not established"),
+            ("routes", synced, "Route sync received" if synced else "Awaiting initial route sync"),
+            ("quorum", bool(node.links), peers),
+        ]
+        up = all(ok for _, ok, _ in parts)
+        return Response(200 if up else 503, {"status": word(up), "nodeId": node.id, "components": [{"name": n, "status": word(ok), "detail": d} for n, ok, d in parts]})
+
+    def health(self, request):
+        node, count = self.node, len(self.node.members())
+        quorum = count >= 2
+        up = node.ready and quorum
+        return {"status": "healthy" if up else "unhealthy", "ready": up, "quorum": quorum, "nodeCount": count, "connectedPeers": count - 1, "metricsNodeCount": count, "sliceCount": self.local_count()}
+
+    def status(self, request):
+        node = self.node
+        leader = node.leader()
+        return {
+            "uptimeSeconds": int(node.now() - node.started),
+            "cluster": {"nodeCount": len(node.members()), "leaderId": leader or "none", "nodes": [{"id": m, "isLeader": m == leader} for m in node.members()]},
+            "sliceCount": self.local_count(),
+            "metrics": {"requestsPerSecond": 0.0, "successRate": 100.0, "avgLatencyMs": 0.0},
+            "nodeId": node.id, "status": "running", "isLeader": leader == node.id, "leader": leader or "none",
+        }
+
+    def nodes(self, request):
+        leader = self.node.leader()
+        return {"nodes": [{"nodeId": m, "role": "CORE", "isLeader": m == leader} for m in self.node.members()]}
+
+    def lifecycle_list(self, request):
+        return [{"nodeId": n, "state": e["state"], "updatedAt": e["at"]} for n, e in self.node.store.items("lifecycle/")]
+
+    def lifecycle_of(self, request, peer):
+        entry = self.node.store.get("lifecycle/" + peer)
+        if entry is None:
+            raise Failure("Node lifecycle not found")
+        return {"nodeId": peer, "state": entry["state"], "updatedAt": entry["at"]}
+
+    def topology(self, request):
+        settings = self.node.settings
+        return {"coreCount": settings.size, "coreMax": settings.core_max, "coreMin": 3, "workerCount": 0, "clusterSize": settings.size, "coreNodes": list(settings.peers)}
+
+    def metrics(self, request):
+        node = self.node
+        load = {p: link.load for p, link in node.links.items()}
+        load[node.id] = node.load()
+        return {"load": load}
+
+    def local_count(self):
+        return sum(1 for k, _ in self.node.store.items("instance/") if k.endswith("/" + self.node.id))
+
+    def no_cluster_config(self, request):
+        raise Failure("No cluster configuration stored")
+
+    # --- lifecycle -------------------------------------------------------------------------------------------------
+
+    async def transition(self, request, verb, peer):
+        node = self.node
+        entry = node.store.get("lifecycle/" + peer)
+        if entry is None or not node.ready:
+            raise Failure("Node lifecycle not found")
+        state = entry["state"]
+        allowed = {"drain": ("ON_DUTY",), "activate": ("DRAINING", "DECOMMISSIONED"), "shutdown": ("ON_DUTY", "DRAINING", "DECOMMISSIONED")}[verb]
+        target = {"drain": "DRAINING", "activate": "ON_DUTY", "shutdown": "SHUTTING_DOWN"}[verb]
+        if verb == "drain":
+            self.check_budget(peer)
+        if state not in allowed:
+            return {"success": False, "nodeId": peer, "state": state, "message": "Cannot %s from %s (must be %s)" % (verb, state, " or ".join(allowed))}
+        from .node import wall_ms
+
+        await self.write({"lifecycle/" + peer: dict(entry, state=target, at=wall_ms())})
+        return {"success": True, "nodeId": peer, "state": target, "message": "Transition to %s initiated" % target}
+
+    def check_budget(self, peer):
+        """rc1 refuses a drain that leaves fewer than a majority, counting only draining nodes."""
+        node = self.node
+        states = {p: e["state"] for p, e in node.store.items("lifecycle/")}
+        draining = sum(1 for s in states.values() if s == "DRAINING")
+        left = len(states) - draining - 1
+        if draining and left < node.majority or self.node.switches.reject_drain:
+            raise Failure("Conflict: Disruption budget exceeded: draining %s would leave %d operational nodes, minimum is %d" % (peer, left, node.majority), 409)
+
+    # --- slices and blueprints ---------------------------------------------------------------------------------------
+
+    def slice(self, artifact, target):
+        instances = [omit({"nodeId": h, "state": i["state"], "failureReason": i.get("reason", "")}) for h, i in self.node.slices.instances(artifact).items()]
+        return omit({"artifact": artifact, "targetInstances": target["instances"], "minInstances": target["min"], "version": artifact.rsplit(":", 1)[1], "instances": instances})
+
+    def slices_status(self, request):
+        found = []
+        for artifact, _ in self.node.store.items("target/"):
+            instances = [{"nodeId": h, "state": i["state"], "health": "HEALTHY" if i["state"] == "ACTIVE" else "UNKNOWN"} for h, i in self.node.slices.instances(artifact).items()]
+            states = {i["state"] for i in instances}
+            found.append(omit({"artifact": artifact, "state": "ACTIVE" if states == {"ACTIVE"} else "PENDING", "instances": instances}))
+        return omit({"slices": found})
+
+    def node_slices(self, request):
+        return omit({"slices": [a for a, _ in self.node.store.items("target/") if self.node.id in self.node.slices.instances(a)]})
+
+    def parse(self, body: bytes):
+        """(id, slices) of a blueprint in TOML; raises Failure with the product's sentence."""
+        text = body.decode("utf-8", "replace")
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError:
+            raise Failure("TOML parse error: TOML syntax error at line 1: %s" % (text.splitlines() or [""])[0])
+        if "id" not in document:
+            raise Failure("Missing blueprint id")
+        identity = str(document["id"])
+        if not COORDINATES.match(identity):
+            raise Failure("Invalid blueprint ID format: %s" % identity)
+        if not document.get("slices"):
+            raise Failure("Slices list cannot be empty")
+        slices = []
+        for entry in document["slices"]:
+            artifact, count = str(entry.get("artifact", "")), entry.get("instances", 1)
+            if not COORDINATES.match(artifact):
+                raise Failure("Invalid artifact format: %s" % artifact)
+            if count < 1:
+                raise Failure("Instance count must be positive: %d" % count)
+            least = entry.get("minAvailable", math.ceil(count / 2))
+            if not 1 <= least <= count:
+                raise Failure("minAvailable must be >= 1 and <= instances: minAvailable=%d, instances=%d" % (least, count))
+            slices.append({"artifact": artifact, "instances": count, "min": least})
+        return identity, slices
+
+    def resolvable(self, artifact):
+        return artifact.startswith(self.node.switches.artifacts) and not artifact.endswith(":9.9.9") or self.node.store.get("artifact/" + artifact) is not None
+
+    async def apply_blueprint(self, request):
+        if not (self.node.ready and self.node.has_state):
+            raise Failure("Node %s is inactive" % self.node.id)
+        identity, slices = self.parse(request.body)
+        for entry in slices:
+            if not self.resolvable(entry["artifact"]):
+                raise Failure("Artifact not found: %s" % entry["artifact"])
+        changes = {"blueprint/" + identity: {"slices": slices}}
+        old = self.node.store.get("blueprint/" + identity, {"slices": []})
+        replaced = {e["artifact"].rsplit(":", 1)[0] for e in slices}
+        for entry in old["slices"]:
+            # Another version of a slice takes its place at once; one that is only left out stays deployed.
+            if entry["artifact"].rsplit(":", 1)[0] in replaced and entry["artifact"] not in {e["artifact"] for e in slices}:
+                changes["target/" + entry["artifact"]] = None
+        for entry in slices:
+            changes["target/" + entry["artifact"]] = {"instances": entry["instances"], "min": entry["min"], "owner": identity}
+        await self.write(changes)
+        return {"status": "applied", "blueprint": identity, "slices": len(slices)}
+
+    def validate_blueprint(self, request):
+        try:
+            identity, slices = self.parse(request.body)
+        except Failure as failure:
+            return {"valid": False, "sliceCount": 0, "errors": [str(failure)]}
+        return {"valid": True, "id": identity, "sliceCount": len(slices)}
+
+    def known_blueprint(self, identity):
+        found = self.node.store.get("blueprint/" + identity)
+        if found is None:
+            raise Failure("Blueprint not found")
+        return found
+
+    def blueprint(self, request, identity):
+        found = self.known_blueprint(identity)
+        return {"id": identity, "slices": [{"artifact": e["artifact"], "instances": e["instances"], "isDependency": False} for e in found["slices"]]}
+
+    def blueprint_status(self, request, identity):
+        found, shown = self.known_blueprint(identity), []
+        for entry in found["slices"]:
+            active = sum(1 for i in self.node.slices.instances(entry["artifact"]).values() if i["state"] == "ACTIVE")
+            active = min(active, entry["instances"])
+            state = "DEPLOYED" if active == entry["instances"] else "IN_PROGRESS" if active else "PENDING"
+            shown.append({"artifact": entry["artifact"], "targetInstances": entry["instances"], "activeInstances": active, "status": state})
+        states = {e["status"] for e in shown}
+        overall = states.pop() if len(states) == 1 else "PARTIAL" if "DEPLOYED" in states else "IN_PROGRESS"
+        return {"id": identity, "overallStatus": overall, "slices": shown}
+
+    async def delete_blueprint(self, request, identity):
+        if not COORDINATES.match(identity):
+            raise Failure("Invalid blueprint ID format: %s" % identity)
+        changes = {}
+        if self.node.store.get("blueprint/" + identity) is not None:
+            changes["blueprint/" + identity] = None
+        for artifact, target in self.node.store.items("target/"):
+            if target["owner"] == identity:
+                changes["target/" + artifact] = None
+        if changes:
+            await self.write(changes)
+        return {"status": "deleted", "id": identity}
+
+    async def scale(self, request):
+        body = self.json(request)
+        artifact, count = body.get("artifact"), body.get("instances")
+        if artifact is None or count is None:
+            raise Failure("Composite:\n  Missing 'artifact' or 'instances' field")
+        if not COORDINATES.match(str(artifact)):
+            raise Failure("Invalid artifact format %s" % artifact)
+        if not self.node.ready:
+            raise Failure("Node %s is inactive" % self.node.id)
+        target = self.node.store.get("target/" + artifact)
+        least = target["min"] if target else 1
+        if count < least:
+            raise Failure("Requested instances is below blueprint minimum" if count < 1 else "Requested %d instances but blueprint minimum is %d" % (count, least))
+        if target is not None:
+            await self.write({"target/" + artifact: dict(target, instances=count)})
+        elif not any(a.rsplit(":", 1)[0] == artifact.rsplit(":", 1)[0] for a, _ in self.node.store.items("target/")):
+            raise Failure("Slice not found: %s" % artifact)
+        return {"status": "scaled", "artifact": artifact, "instances": count}
+
+    async def upload(self, request, group, artifact, version):
+        if not request.path.endswith(".jar"):
+            return Response(201, "", "text/plain; charset=UTF-8")
+        from .node import wall_ms
+
+        name = "%s:%s:%s" % (group.replace("/", "."), artifact, version)
+        entry = {"size": len(request.body), "md5": hashlib.md5(request.body).hexdigest(), "sha1": hashlib.sha1(request.body).hexdigest(), "at": wall_ms()}
+        await self.write({"artifact/" + name: entry})
+        return Response(201, "", "text/plain; charset=UTF-8")
+
+    def artifact_info(self, request, group, artifact, version):
+        name = "%s:%s:%s" % (group.replace("/", "."), artifact, version)
+        entry = self.node.store.get("artifact/" + name)
+        if entry is None:
+            raise Failure("Artifact not found: %s" % name)
+        deployed = self.node.store.get("target/" + name) is not None
+        return {"artifact": name, "size": entry["size"], "chunkCount": max(1, math.ceil(entry["size"] / 65536)), "md5": entry["md5"], "sha1": entry["sha1"], "deployedAt": entry["at"], "isDeployed": deployed}
+
+    # --- settings of the cluster ---------------------------------------------------------------------------------------
+
+    def thresholds(self):
+        from .node import DEFAULT_THRESHOLDS
+
+        shown = dict(DEFAULT_THRESHOLDS)
+        for key, (value, _) in self.node.store.entries.items():
+            if key.startswith("threshold/"):
+                metric = key.split("/", 1)[1]
+                if value is None:
+                    shown.pop(metric, None)
+                else:
+                    shown[metric] = value
+        return shown
+
+    async def set_threshold(self, request):
+        body = self.json(request)
+        metric, warning, critical = (body.get(k) for k in ("metric", "warning", "critical"))
+        if metric is None or warning is None or critical is None:
+            raise Failure("Missing metric, warning, or critical field")
+        await self.write({"threshold/" + metric: {"warning": float(warning), "critical": float(critical)}})
+        return {"status": "threshold_set", "metric": metric, "warning": float(warning), "critical": float(critical)}
+
+    async def delete_threshold(self, request, metric):
+        await self.write({"threshold/" + metric: None})
+        return {"status": "threshold_removed", "metric": metric}
+
+    async def set_level(self, request):
+        body = self.json(request)
+        if body.get("level") not in LEVELS:
+            raise Failure("Invalid level. Must be one of: %s" % ", ".join(LEVELS))
+        await self.write({"level/" + str(body.get("logger")): body["level"]})
+        return {"status": "level_set", "logger": body.get("logger"), "level": body["level"]}
+
+    async def delete_level(self, request, logger):
+        await self.write({"level/" + logger: None})
+        return {"status": "level_reset", "logger": logger}
+
+    def set_controller(self, request):
+        body = {k: v for k, v in self.json(request).items() if k in CONTROLLER}
+        for name in ("cpuScaleUpThreshold", "cpuScaleDownThreshold"):
+            if not 0 <= body.get(name, 0) <= 1:
+                raise Failure("Invalid threshold: %s=%s (must be between 0.0 and 1.0)" % (name, float(body[name])))
+        merged = dict(CONTROLLER, **self.node.controller)
+        merged.update(body)
+        if merged["cpuScaleUpThreshold"] <= merged["cpuScaleDownThreshold"]:
+            raise Failure("cpuScaleUpThreshold must be greater than cpuScaleDownThreshold")
+        self.node.controller.update(body)
+        return {"status": "updated", "config": merged}
+
+    def json(self, request):
+        text = request.body.decode("utf-8", "replace")
+        try:
+            document = json.loads(text)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            token = (text.strip().strip('"').split() or [""])[0]
+            raise Failure("Invalid JSON at line 1, column 1: Unrecognized token '%s': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')" % token)
+        return document
+
+    async def write(self, changes):
+        """Through the consensus; an error does not mean that it is not applied."""
+        from .node import WRITE_TIMEOUT, Inactive
+
+        node, switches = self.node, self.node.switches
+        if switches.hang_writes == "before":
+            await asyncio.sleep(3600)
+        try:
+            done = node.submit(changes)
+        except Inactive as inactive:
+            raise Failure(str(inactive))
+        if switches.hang_writes == "after":
+            await asyncio.sleep(3600)
+        if not node.ready:
+            raise Failure("Node %s is inactive" % node.id)
+        try:
+            await asyncio.wait_for(asyncio.shield(done), max(0.05, node.t(WRITE_TIMEOUT)))
+        except asyncio.TimeoutError:
+            raise Failure("Promise timed out after %dms" % (WRITE_TIMEOUT * 1000))
+        if switches.error_but_applied:
+            raise Failure("Promise timed out after %dms" % (WRITE_TIMEOUT * 1000))
+
+    # --- for tests --------------------------------------------------------------------------------------------------------
+
+    def sim(self, request):
+        """Switches at run time, from the node's own host only."""
+        node = self.node
+        if request.peer not in ("127.0.0.1", "::1"):
+            return Response(403, {"error": "the switches of a simulated node are set from its own host"})
+        if request.path == "/sim/debug":
+            return Response(200, {"links": sorted(node.links), "barred": node.barred, "has_state": node.has_state, "stateless": node.stateless, "pending": len(node.pending), "state": {k: v[0] for k, v in node.store.entries.items()}})
+        if request.path != "/sim/switches":
+            return Response(404, "File not found: %s" % request.path, "text/plain; charset=UTF-8")
+        if request.method == "POST":
+            try:
+                values = json.loads(request.body)
+                node.switches.update(values)
+            except (KeyError, ValueError) as error:
+                return Response(500, {"error": str(error)})
+            if "http_503" in values:
+                node.failing_until = node.now() + node.t(node.switches.http_503)
+        return Response(200, node.switches.as_data())
+
+
+def required_role(method, path) -> str:
+    """docs/product.md 7; any key may read and validate."""
+    if method == "GET" or path == "/api/blueprint/validate":
+        return "VIEWER"
+    operator = ("/api/node/drain", "/api/node/activate", "/api/scale", "/api/thresholds", "/api/alerts", "/repository", "/api/schema", "/api/config", "/api/controller")
+    return "OPERATOR" if path.startswith(operator) else "ADMIN"
+
+
+def omit(document: dict) -> dict:
+    """Without what is empty: the product leaves empty lists, maps and strings out."""
+    return {k: v for k, v in document.items() if v not in ([], {}, "", None)}
+
+
+def word(ok: bool) -> str:
+    return "UP" if ok else "DOWN"

@@ -1,0 +1,81 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Slices: the leader puts instances on members on duty, moves them, and takes them away (docs/product.md 5 and 6)."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+ACTIVATION = (0.4, 1.2)
+UNLOADING = (2.5, 3.0)
+MOVED_EVERY = (4.5, 5.0)  # one slice after the other leaves a draining node
+
+
+class SliceEngine:
+    def __init__(self, node):
+        self.node = node
+
+    def on_duty(self) -> List[str]:
+        node = self.node
+        here = [node.id] + [p for p, link in node.links.items() if link.ready]
+        return sorted(n for n in here if (node.store.get("lifecycle/" + n) or {}).get("state") == "ON_DUTY")
+
+    def instances(self, artifact: str) -> Dict[str, dict]:
+        return dict(self.node.store.items("instance/%s/" % artifact))
+
+    def tick(self) -> Dict[str, Any]:
+        """The next changes; called on the leader only."""
+        changes: Dict[str, Any] = {}
+        members = set(self.node.members())
+        targets = dict(self.node.store.items("target/"))
+        for key, _ in self.node.store.items("instance/"):
+            artifact, host = key.rsplit("/", 1)
+            if host not in members or artifact not in targets:
+                changes["instance/" + key] = None
+        on_duty = self.on_duty()
+        for artifact, target in targets.items():
+            self._towards(artifact, target, on_duty, members, changes)
+        self._drain(targets, on_duty, changes)
+        return changes
+
+    def _towards(self, artifact, target, on_duty, members, changes):
+        node = self.node
+        placed = {host: i for host, i in self.instances(artifact).items() if host in members}
+        for host, instance in placed.items():
+            key = "instance/%s/%s" % (artifact, host)
+            if instance["state"] == "ACTIVATING" and node._after("active/%s/%s" % (key, instance["at"]), (ACTIVATION[0] + node.switches.slice_delay, ACTIVATION[1] + node.switches.slice_delay)):
+                failed = node.switches.slice_fail and node.switches.slice_fail in artifact
+                changes[key] = dict(instance, state="FAILED", reason="Slice activation failed (simulated)") if failed else dict(instance, state="ACTIVE")
+            elif instance["state"] == "UNLOADING" and node._after("gone/%s/%s" % (key, instance["at"]), UNLOADING):
+                changes[key] = None
+        staying = [h for h, i in placed.items() if i["state"] != "UNLOADING" and h in on_duty]
+        free = [h for h in on_duty if h not in placed]
+        for host in sorted(free, key=lambda h: (self._load(h, changes), h))[: max(0, target["instances"] - len(staying))]:
+            changes["instance/%s/%s" % (artifact, host)] = {"state": "ACTIVATING", "at": node.store.time}
+        for host in sorted(staying)[target["instances"]:]:
+            changes["instance/%s/%s" % (artifact, host)] = {"state": "UNLOADING", "at": node.store.time}
+
+    def _load(self, host, changes) -> int:
+        """How many instances a host has or is about to get."""
+        here = {key for key, _ in self.node.store.items("instance/")}
+        here |= {key[len("instance/"):] for key, value in changes.items() if key.startswith("instance/") and value is not None}
+        return sum(1 for key in here if key.endswith("/" + host))
+
+    def _drain(self, targets, on_duty, changes):
+        node = self.node
+        for host, entry in node.store.items("lifecycle/"):
+            if entry["state"] != "DRAINING" or ("lifecycle/" + host) in changes:
+                continue
+            held = [a for a in targets if host in self.instances(a)]
+            for artifact in sorted(held):
+                placed = self.instances(artifact)
+                elsewhere = [h for h, i in placed.items() if h in on_duty and i["state"] == "ACTIVE"]
+                if len(elsewhere) < targets[artifact]["instances"]:
+                    break  # nobody on duty is free of this slice: it never ends
+                if placed[host]["state"] != "UNLOADING" and node._after("move/%s/%s/%s" % (host, artifact, entry["at"]), (MOVED_EVERY[0] - UNLOADING[1], MOVED_EVERY[1] - UNLOADING[1])):
+                    changes["instance/%s/%s" % (artifact, host)] = {"state": "UNLOADING", "at": node.store.time}
+                break
+            if not held and node._after("empty/%s/%s" % (host, entry["at"]), (0.05, 0.1)):
+                changes["lifecycle/" + host] = dict(entry, state="DECOMMISSIONED")

@@ -1,0 +1,189 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A whole cluster in one process, for tests: real sockets on loopback, nothing shared, little time.
+
+    with SimCluster(3, time_factor=0.02) as cluster:
+        cluster.start_all()
+        cluster.get("n1", "/api/status")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+from .node import Node
+from .settings import Settings
+from .switches import Switches
+
+
+class SimCluster:
+    """``ids``: n1, n2, …; every switch given holds for every node. Quiet and sure of itself by default.
+
+    Chance is off unless asked for: ``formation="ok"`` and ``stateless="never"`` are what a test of something else wants.
+    """
+
+    def __init__(self, size: int = 3, time_factor: float = 0.02, api_keys: Optional[Dict[str, str]] = None, **switches):
+        self.time_factor, self.api_keys = time_factor, api_keys or {}
+        self.defaults = dict({"formation": "ok", "stateless": "never", "seed": 1}, **switches)
+        self.ports: Dict[str, Tuple[int, int]] = {}
+        self.nodes: Dict[str, Node] = {}
+        self.logs: Dict[str, List[str]] = {}
+        self._runs: Dict[str, Any] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        for number in range(1, size + 1):
+            self.add_member("n%d" % number)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.close()
+
+    @property
+    def ids(self) -> List[str]:
+        return list(self.ports)
+
+    @property
+    def endpoints(self) -> Dict[str, str]:
+        return {i: "http://127.0.0.1:%d" % ports[1] for i, ports in self.ports.items()}
+
+    def endpoint_list(self, ids: Optional[Iterable[str]] = None) -> List[str]:
+        """As the modules take them: ``n1=http://127.0.0.1:PORT``."""
+        return ["%s=%s" % (i, self.endpoints[i]) for i in ids or self.ids]
+
+    def add_member(self, node: str) -> None:
+        self.ports[node] = _free_ports()
+
+    def t(self, seconds: float) -> float:
+        return seconds * self.time_factor
+
+    def start(self, node: str, peers: Optional[Sequence[str]] = None, **switches) -> Node:
+        """Start one node with the list ``peers`` (by default every id known now)."""
+        names = list(peers or self.ids)
+        settings = Settings(
+            node_id=node, cluster_port=self.ports[node][0], management_port=self.ports[node][1],
+            peers={i: ("127.0.0.1", self.ports[i][0]) for i in names}, keys=dict(self.api_keys),
+        )
+        values = Switches()
+        values.update({"time_factor": self.time_factor, **self.defaults, **switches})
+        self.logs[node] = []
+        simulated = Node(settings, values, self.logs[node].append, bind="127.0.0.1")
+        self.nodes[node] = simulated
+        self._runs[node] = asyncio.run_coroutine_threadsafe(simulated.run(), self._loop)
+        return simulated
+
+    def start_all(self, ids: Optional[Sequence[str]] = None, peers: Optional[Sequence[str]] = None) -> None:
+        """Each next node when the one before sees all the earlier ones (docs/product.md 2), then wait for all."""
+        names = list(ids or self.ids)
+        for position, node in enumerate(names):
+            self.start(node, peers or names)
+            self.wait(lambda: self.get(node, "/api/health")["connectedPeers"] >= position, "%s to see %d" % (node, position))
+        self.wait(lambda: all(self.sees_all(n, names) for n in names), "all of %s" % ", ".join(names))
+
+    def sees_all(self, node: str, names: Sequence[str]) -> bool:
+        duty = {e["nodeId"] for e in self.get(node, "/api/nodes/lifecycle") if e["state"] == "ON_DUTY"}
+        return duty >= set(names) and self.get(node, "/api/status")["leader"] != "none"
+
+    def stop(self, node: str, timeout: float = 10.0) -> int:
+        """SIGTERM; returns the exit code once the node has ended."""
+        self._call(self.nodes[node].terminate)
+        return self._runs[node].result(timeout)
+
+    def kill(self, node: str) -> None:
+        """SIGKILL: no farewell."""
+        self._call(lambda: self.nodes[node].finish(137))
+        self._runs[node].result(10)
+
+    def freeze(self, node: str) -> None:
+        self.nodes[node].frozen = True
+
+    def thaw(self, node: str) -> None:
+        self.nodes[node].frozen = False
+
+    def cut(self, ones: Iterable[str], others: Iterable[str]) -> None:
+        for one in ones:
+            self.nodes[one].cut_from |= set(others)
+        for other in others:
+            self.nodes[other].cut_from |= set(ones)
+
+    def heal(self) -> None:
+        for node in self.nodes.values():
+            node.cut_from = set()
+
+    def set(self, node: str, **switches) -> None:
+        self.post(node, "/sim/switches", switches)
+
+    def get(self, node: str, path: str) -> Any:
+        return self.request("GET", node, path)[1]
+
+    def post(self, node: str, path: str, body: Any = None) -> Any:
+        return self.request("POST", node, path, body)[1]
+
+    def request(self, method: str, node: str, path: str, body: Any = None, headers=None, timeout: float = 5.0) -> Tuple[int, Any]:
+        """(status, JSON document or text); (0, {}) when nothing answers."""
+        data = body.encode() if isinstance(body, str) else body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        request = urllib.request.Request(self.endpoints[node] + path, data=data, method=method, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                status, text, kind = response.status, response.read().decode(), response.headers["content-type"]
+        except urllib.error.HTTPError as error:
+            status, text, kind = error.code, error.read().decode(), error.headers["content-type"]
+        except OSError:
+            return 0, {"connectedPeers": -1}
+        return status, json.loads(text) if kind.startswith("application/json") else text
+
+    def wait(self, condition, what: str, seconds: float = 30.0) -> float:
+        """Poll until ``condition``; returns product seconds. AssertionError after ``seconds`` real seconds."""
+        start = time.monotonic()
+        while time.monotonic() - start < seconds:
+            try:
+                if condition():
+                    return (time.monotonic() - start) / self.time_factor
+            except (KeyError, TypeError):
+                pass  # a node that does not answer yet has no such field
+            time.sleep(0.01)
+        raise AssertionError("waited %.0f s for %s" % (seconds, what))
+
+    def close(self) -> None:
+        for node, run in self._runs.items():
+            if not run.done():
+                self._call(lambda n=node: self.nodes[n].finish(137))
+                run.result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _call(self, function) -> None:
+        done = threading.Event()
+        self._loop.call_soon_threadsafe(lambda: (function(), done.set()))
+        done.wait(5)
+
+
+def _free_ports() -> Tuple[int, int]:
+    """A UDP port whose gossip port is free too, and a TCP port."""
+    while True:
+        cluster, gossip, tcp = (socket.socket(socket.AF_INET, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_DGRAM, socket.SOCK_STREAM))
+        try:
+            cluster.bind(("127.0.0.1", 0))
+            port = cluster.getsockname()[1]
+            if port > 65400:
+                continue
+            gossip.bind(("127.0.0.1", port + 100))
+            tcp.bind(("127.0.0.1", 0))
+            return port, tcp.getsockname()[1]
+        except OSError:
+            continue
+        finally:
+            for sock in (cluster, gossip, tcp):
+                sock.close()
