@@ -1,0 +1,56 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Pack the simulated node as ``aether-node.jar``: a runnable JAR for Java 25 that is a Python archive as well."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Callable
+
+HERE = Path(__file__).resolve().parent
+STAMP = (2026, 1, 1, 0, 0, 0)  # the same bytes from the same sources
+MAIN = "import sys\n\nfrom simnode.__main__ import main\n\nsys.exit(main(sys.argv[1:]))\n"
+MANIFEST = "Manifest-Version: 1.0\nMain-Class: Launcher\nCreated-By: pragmatica.aether sandbox\n\n"
+
+
+def sources_digest(release: str = "") -> str:
+    """Changes when a source does; ``release`` tells two builds of the same sources apart."""
+    digest = hashlib.sha256(release.encode())
+    for path in sorted([*HERE.glob("simnode/*.py"), *HERE.glob("launcher/*.java"), Path(__file__)]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def build_jar(out: Path, compile_java: Callable[[Path, Path], None], release: str = "") -> Path:
+    """Write the JAR to ``out``. ``compile_java(source folder, output folder)`` runs javac.
+
+    ``release`` is a word put into the JAR, so that a test can have two releases with different checksums.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        classes = Path(folder)
+        compile_java(HERE / "launcher", classes)
+        entries = {"META-INF/MANIFEST.MF": MANIFEST.encode(), "__main__.py": MAIN.encode(), "release.txt": release.encode()}
+        entries.update({path.name: path.read_bytes() for path in sorted(classes.glob("*.class"))})
+        entries.update({"simnode/%s" % p.name: p.read_bytes() for p in sorted(HERE.glob("simnode/*.py")) if p.name != "testing.py"})
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = out.with_suffix(".part")
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as jar:
+            for name, data in entries.items():
+                jar.writestr(zipfile.ZipInfo(name, STAMP), data)
+        part.replace(out)
+    return out
+
+
+def javac(command: list) -> Callable[[Path, Path], None]:
+    """A compiler from a javac on this machine."""
+
+    def compile_java(source: Path, output: Path) -> None:
+        subprocess.run([*command, "--release", "25", "-d", str(output), *map(str, source.glob("*.java"))], check=True)
+
+    return compile_java
