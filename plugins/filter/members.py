@@ -9,6 +9,9 @@ Never from gathered facts: with ``--limit`` those of the other hosts are missing
 
 from __future__ import annotations
 
+import hashlib
+import os
+
 from ansible.errors import AnsibleFilterError
 
 DEFAULT_PORTS = {"aether_cluster_port": 8090, "aether_management_port": 8080}
@@ -55,13 +58,20 @@ def members(hostvars, hosts):
 
 
 def marked(hostvars, hosts):
-    """Ids of the hosts on which an interrupted run left its mark (registered as ``aether__marker``)."""
-    found = []
-    for member in members(hostvars, hosts):
-        marker = _first(hostvars[member["host"]], ("aether__marker",), {})
-        if (marker.get("stat") or {}).get("exists"):
-            found.append(member["id"])
-    return found
+    """Ids of the hosts on which an interrupted run left its mark (``aether__host``, registered from aether_host_info)."""
+    return [m["id"] for m in members(hostvars, hosts) if _first(hostvars[m["host"]], ("aether__host",), {}).get("marker")]
+
+
+def jar_checksum(path):
+    """sha256 of a file on the controller, in hexadecimal; AnsibleFilterError with a sentence when it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with open(os.path.expanduser(str(path)), "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except OSError as error:
+        raise AnsibleFilterError("The JAR '%s' cannot be read on the controller (%s). Set aether_jar to the path of aether-node.jar there, or aether_jar_url and aether_jar_sha256." % (path, error.strerror))
+    return digest.hexdigest()
 
 
 def _first(variables, names, default):
@@ -74,4 +84,4 @@ def _first(variables, names, default):
 
 class FilterModule:
     def filters(self):
-        return {"members": members, "marked": marked}
+        return {"members": members, "marked": marked, "jar_checksum": jar_checksum}

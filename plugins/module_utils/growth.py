@@ -45,6 +45,8 @@ class Plan:
     to_roll: List[str] = field(default_factory=list)
     to_heal: List[str] = field(default_factory=list)
     lists: Dict[str, List[str]] = field(default_factory=dict)
+    started_before: Dict[str, List[str]] = field(default_factory=dict)
+    old_lists_touched: bool = False
     refusals: List[Refusal] = field(default_factory=list)
     notes: List[str] = field(default_factory=list)
 
@@ -69,7 +71,10 @@ def plan_bootstrap(observation: Observation, abandoned=()) -> Plan:
     missing = sorted({i for i in voters for v in observation.answering() if v.core_nodes and i not in v.core_nodes})
     if missing:
         plan.refusals.append(Refusal("grow", "The cluster runs without %s in its lists: use add_node.yml to grow it, site.yml only brings up what the lists name." % ", ".join(missing)))
+    if not plan.verdict.with_state:
+        plan.to_finish = []  # a mark is about a roll; where nobody has state there is none to go on with
     plan.to_start = [i for i in voters if i not in answering and i not in plan.to_finish]
+    plan.started_before = {i: answering + plan.to_start[:position] for position, i in enumerate(plan.to_start)}
     if plan.verdict.with_state or not plan.to_start:
         # As long as nobody has state and others are still to be started, those that wait are not ill.
         plan.to_heal = [i for i in _healable(observation, plan.verdict) if i not in plan.to_finish]
@@ -89,6 +94,7 @@ def plan_grow(observation: Observation, abandoned=(), allow_even=False, roll_lis
     dead = [i for i in voters if i in founders and i not in answering and i not in plan.to_finish]
     plan.to_add = [i for i in voters if i not in plan.to_finish and i not in founders and not _is_member(observation, plan.verdict, i, founders)]
     old = [i for i in voters if i in answering and answering[i].core_nodes != frozenset(voters)]
+    plan.old_lists_touched = any(i in founders and i not in old for i in answering)
     if roll_lists:
         plan.to_roll = order_for_roll([i for i in old if i not in plan.to_add and i not in plan.to_finish], plan.verdict.leader)
         plan.to_heal = [i for i in _healable(observation, plan.verdict) if i not in plan.to_add + plan.to_roll + plan.to_finish]

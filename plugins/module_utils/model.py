@@ -51,7 +51,7 @@ class View:
     ``peers``: ids in its own live view of the cluster, itself included.
     ``leader``: the id it believes in, None when it says "none".
     ``cluster_size``: its own denominator; ``core_nodes``: the ids of the list it runs with.
-    ``lifecycle``: id -> state, ``instances``: every slice instance it knows.
+    ``lifecycle``: id -> state, ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted.
     ``evidence``: sorted pairs (what, value) of everything a member without state would lack:
     blueprints, thresholds that differ from the product's defaults, slice targets. Empty when
     there is nothing to compare state by. ``has_lifecycle``, ``has_leader``: what its dialect can tell.
@@ -69,6 +69,7 @@ class View:
     lifecycle: Mapping[str, str] = field(default_factory=dict)
     evidence: Tuple[Tuple[str, str], ...] = ()
     instances: Tuple[Instance, ...] = ()
+    targets: Mapping[str, int] = field(default_factory=dict)
     has_lifecycle: bool = True
     has_leader: bool = True
 

@@ -11,6 +11,11 @@ short_description: Report members, leader, soundness, margin and slices of a clu
 version_added: 0.1.0
 description:
   - Asks every member and judges each by its own answers. Never fails because the cluster is unwell.
+options:
+  settle_timeout:
+    description: Seconds to wait until every slice has the wanted number of active instances in every view, before reporting. V(0) does not wait.
+    type: float
+    default: 0.0
 extends_documentation_fragment:
   - pragmatica.aether.connection
   - pragmatica.aether.results
@@ -98,6 +103,25 @@ slices:
   returned: always
   type: dict
   sample: {n1: ["org.example:cart:1.0.0"], n2: []}
+lists:
+  description: For each member that answers, the ids in the list of voters it runs with.
+  returned: always
+  type: dict
+  sample: {n1: [n1, n2, n3]}
+settled:
+  description: Whether every slice has the wanted number of active instances, and no others, in every view with state.
+  returned: always
+  type: bool
+unlists:
+  description: For each member that answers, the ids in the list of voters it runs with.
+  returned: always
+  type: dict
+  sample: {n1: [n1, n2, n3]}
+settled:
+  description: Sentences about the slices that have not.
+  returned: always
+  type: list
+  elements: str
 majority:
   description: Whether the majority is kept.
   returned: always

@@ -76,6 +76,7 @@ def _read_view(client, endpoint):
             for s in slices
             for i in _dicts(s.get("instances"))
         ),
+        targets={s.get("artifact", ""): int(s.get("targetInstances") or 0) for s in slices},
     )
 
 

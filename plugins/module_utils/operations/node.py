@@ -140,7 +140,7 @@ def present(params, session: Session, timeout: float) -> Dict[str, Any]:
         raise AetherError("needs_restart", text, result=common_result(session, look, waited, **more), reason=restart, node=name)
     raise AetherError(
         "not_present",
-        "%s is not a member after %.0f s: %s." % (name, waited.seconds, waited.last),
+        "%s is not a member after %.0f s: %s." % (name, waited.seconds, waited.last.rstrip(".")),
         result=common_result(session, look, waited, **more),
         node=name, lacks=seen["lacks"], missing_in=more["missing_in"],
     )
@@ -227,10 +227,10 @@ def connected(params, session: Session, timeout: float) -> Dict[str, Any]:
     waited = session.wait(poll, timeout)
     restart = "" if waited.met else "stranded" if seen["answers"] else "not_ready"
     more = dict(node={"id": name}, needs_restart=bool(restart), restart_reason=restart, has_state=None, missing_in=[], held_by=[])
-    result = common_result(session, None, waited, msg="%s." % waited.last, **more)
+    result = common_result(session, None, waited, msg="%s." % waited.last.rstrip("."), **more)
     if waited.met or params["on_stateless"] == "report":
         return result
-    raise AetherError("not_connected", "%s is not connected after %.0f s: %s. Stop it and start it again." % (name, waited.seconds, waited.last), result=result, node=name)
+    raise AetherError("not_connected", "%s is not connected after %.0f s: %s. Stop it and start it again." % (name, waited.seconds, waited.last.rstrip(".")), result=result, node=name)
 
 
 def _node_result(look: Look, name: str, among, restart: str) -> Dict[str, Any]:

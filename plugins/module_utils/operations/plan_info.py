@@ -48,7 +48,12 @@ def decide(params: Dict[str, Any], look: Look) -> Plan:
 def plan_data(plan: Plan, look: Look) -> Dict[str, Any]:
     leader = plan.verdict.leader
     nodes = {
-        i: {"action": plan.action(i), "leads": i == leader, "why": explain(plan, look.observation, i)}
+        i: {
+            "action": plan.action(i),
+            "leads": i == leader,
+            "started_before": plan.started_before.get(i, []),
+            "why": explain(plan, look.observation, i),
+        }
         for i in look.observation.voters
     }
     return {
@@ -62,6 +67,7 @@ def plan_data(plan: Plan, look: Look) -> Dict[str, Any]:
         "to_roll": plan.to_roll,
         "to_heal": plan.to_heal,
         "lists": plan.lists,
+        "old_lists_touched": plan.old_lists_touched,
         "nodes": nodes,
         "refusals": [r.as_data() for r in plan.refusals],
         "summary": [n["why"] for n in nodes.values()] + plan.notes,

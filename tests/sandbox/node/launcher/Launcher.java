@@ -19,7 +19,7 @@ public final class Launcher {
         ProcessBuilder builder = new ProcessBuilder(command)
             .redirectOutput(ProcessBuilder.Redirect.INHERIT)
             .redirectError(ProcessBuilder.Redirect.INHERIT);
-        builder.environment().put("AETHER_SIM_CHILD", "1");
+        builder.environment().put("SIMNODE_CHILD", "1");
         Process child = builder.start();
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             child.destroy(); // SIGTERM; a second one, where systemd sent the first, changes nothing

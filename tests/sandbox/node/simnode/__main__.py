@@ -31,7 +31,7 @@ def end_with_the_parent():
     """The JAR's launcher holds our standard input open; when it is gone, however it went, so are we."""
 
     def watch():
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):
             pass
         os._exit(137)
 
@@ -49,7 +49,7 @@ async def live(settings, switches) -> int:
 def main(argv) -> int:
     import time
 
-    if os.environ.get("AETHER_SIM_CHILD"):
+    if os.environ.get("SIMNODE_CHILD"):
         end_with_the_parent()
     switches = load()
     try:

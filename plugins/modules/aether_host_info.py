@@ -1,0 +1,172 @@
+#!/usr/bin/python
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aether_host_info
+short_description: What a host has of Aether, in one look
+version_added: 0.1.0
+description:
+  - Java, user, directories, releases, service, and the mark of an interrupted run, on the host itself. Changes nothing, needs no library.
+options:
+  java:
+    description: The Java command.
+    type: str
+    default: java
+  user:
+    description: The user that the service runs as.
+    type: str
+    default: aether
+  install_dir:
+    description: Where C(releases/) and the link C(current) are.
+    type: path
+    default: /opt/aether
+  data_dir:
+    description: Where the mark is.
+    type: path
+    default: /var/lib/aether
+  service:
+    description: Name of the systemd service.
+    type: str
+    default: aether
+  wanted_release:
+    description: Name of the release that is going to be used.
+    type: str
+    default: ""
+  keep_releases:
+    description: How many releases stay, the current and the wanted one always among them.
+    type: int
+    default: 3
+attributes:
+  check_mode:
+    support: full
+    description: Only looks.
+  diff_mode:
+    support: none
+    description: Has no differences to show.
+author: Contributors to the pragmatica.aether project (@pragmaticalabs)
+"""
+
+EXAMPLES = r"""
+- name: What is on the host?
+  pragmatica.aether.aether_host_info:
+  register: host
+"""
+
+RETURN = r"""
+java_version:
+  description: Major version of Java; 0 when there is none.
+  returned: always
+  type: int
+user_exists:
+  description: Whether the user exists.
+  returned: always
+  type: bool
+release:
+  description: Name of the current release; empty when there is none.
+  returned: always
+  type: str
+releases:
+  description: Names of the releases that are there, newest first.
+  returned: always
+  type: list
+  elements: str
+removable:
+  description: Names of releases beyond O(keep_releases).
+  returned: always
+  type: list
+  elements: str
+active:
+  description: Whether the service runs.
+  returned: always
+  type: bool
+marker:
+  description: Text of the mark that an interrupted run left; empty when there is none.
+  returned: always
+  type: str
+"""
+
+import os
+import pwd
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+
+RELEASES, CURRENT, MARKER = "releases", "current", ".rolling"
+
+
+def java_version(module, command):
+    """Major version from ``java -version``, which says 25.0.1 or, before 9, 1.8.0."""
+    code, out, err = module.run_command([command, "-version"], handle_exceptions=False) if module.get_bin_path(command) else (1, "", "")
+    found = re.search(r'version "(?:1\.)?(\d+)', err + out)
+    return int(found.group(1)) if code == 0 and found else 0
+
+
+def user_exists(name):
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def releases(folder):
+    """Names under releases/, newest first."""
+    try:
+        entries = [e for e in os.scandir(os.path.join(folder, RELEASES)) if e.is_dir()]
+    except OSError:
+        return []
+    return [e.name for e in sorted(entries, key=lambda e: e.stat().st_mtime, reverse=True)]
+
+
+def removable(names, current, wanted, keep):
+    """Everything beyond ``keep``, oldest first to go; never the current or the wanted one."""
+    staying = [n for n in (wanted, current) if n]
+    for name in names:
+        if name not in staying and len(set(staying)) < keep:
+            staying.append(name)
+    return [n for n in names if n not in staying]
+
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            java=dict(type="str", default="java"),
+            user=dict(type="str", default="aether"),
+            install_dir=dict(type="path", default="/opt/aether"),
+            data_dir=dict(type="path", default="/var/lib/aether"),
+            service=dict(type="str", default="aether"),
+            wanted_release=dict(type="str", default=""),
+            keep_releases=dict(type="int", default=3),
+        ),
+        supports_check_mode=True,
+    )
+    parameters = module.params
+    folder = parameters["install_dir"]
+    current = os.path.basename(os.path.realpath(os.path.join(folder, CURRENT))) if os.path.islink(os.path.join(folder, CURRENT)) else ""
+    names = releases(folder)
+    module.exit_json(
+        changed=False,
+        java_version=java_version(module, parameters["java"]),
+        user_exists=user_exists(parameters["user"]),
+        release=current,
+        releases=names,
+        removable=removable(names, current, parameters["wanted_release"], parameters["keep_releases"]),
+        active=module.run_command(["systemctl", "is-active", "--quiet", parameters["service"]])[0] == 0,
+        marker=read(os.path.join(parameters["data_dir"], MARKER)),
+    )
+
+
+if __name__ == "__main__":
+    main()
