@@ -279,5 +279,6 @@ def jar(release: str = "") -> Path:
 
 
 if __name__ == "__main__":
-    assert sys.argv[1] == "customize", "this file is called by mmdebstrap; a person calls hosts.py"
+    if sys.argv[1:2] != ["customize"]:
+        sys.exit("This file is called by mmdebstrap; a person calls hosts.py.")
     customize(sys.argv[2])
