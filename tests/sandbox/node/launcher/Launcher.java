@@ -22,7 +22,9 @@ public final class Launcher {
         builder.environment().put("SIMNODE_CHILD", "1");
         Process child = builder.start();
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            child.destroy(); // SIGTERM; a second one, where systemd sent the first, changes nothing
+            // SIGTERM by its handle, for Process.destroy() would close its standard input as well.
+            // A second one, where systemd sent the first, changes nothing.
+            child.toHandle().destroy();
             try {
                 child.waitFor();
             } catch (InterruptedException ignored) {

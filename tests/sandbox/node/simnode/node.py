@@ -64,7 +64,7 @@ class Link:
     fresh: bool = True
     write_age: float = 1e9
     formed_age: float = 0.0
-    size: int = 0
+    lists_us: bool = True
     load: Dict[str, float] = field(default_factory=dict)
     differs: int = 0
     known: bool = False  # it has said how it is, not only hello
@@ -97,7 +97,7 @@ class Node(asyncio.DatagramProtocol):
         self.pending: Dict[str, dict] = {}
         self.cut_from: set = set()  # ids that this node neither hears nor reaches, for tests in one process
         self.frozen = False
-        self.leaving = False
+        self.leaving = self.gone = False
         self.failing_until = 0.0
         self.controller: Dict[str, Any] = {}
         self._transport = None
@@ -158,6 +158,7 @@ class Node(asyncio.DatagramProtocol):
     def say_bye(self):
         for peer in list(self.links):
             self._send(peer, {"t": "bye"})
+        self.gone = True
 
     async def _life(self):
         try:
@@ -224,7 +225,7 @@ class Node(asyncio.DatagramProtocol):
             self._send_to(address, peer, message)
 
     def _send_to(self, address, peer, message):
-        if self.frozen or self._transport is None or peer in self.cut_from:
+        if self.frozen or self.gone or self._transport is None or peer in self.cut_from:
             return
         data = json.dumps(dict(message, **{"from": self.id, "inc": self.inc})).encode()
         try:
@@ -236,7 +237,7 @@ class Node(asyncio.DatagramProtocol):
         """A port that nobody listens on answers with an ICMP error: the peer is not up yet."""
 
     def datagram_received(self, data, addr):
-        if self.frozen or self.connecting_since is None:
+        if self.frozen or self.gone or self.connecting_since is None:
             return
         try:
             message = json.loads(zlib.decompress(data) if data[:1] == b"\x78" else data)
@@ -284,7 +285,7 @@ class Node(asyncio.DatagramProtocol):
             return
         if link is None:
             self._link(peer, message, addr)
-        self._send_to(addr, peer, dict(self._about(), t="welcome"))
+        self._send_to(addr, peer, dict(self._about(), t="welcome", lists=peer in self.settings.peers))
 
     def _on_welcome(self, peer, message, addr):
         link = self.links.get(peer)
@@ -333,7 +334,6 @@ class Node(asyncio.DatagramProtocol):
             "formed_age": self.now() - self.formed_at if self.formed_at else 0.0,
             "leaderless": max(0.0, self.leaderless_until - self.now()),
             "last_leader": self.last_leader,
-            "size": self.settings.size,
             "load": self.load(),
         }
 
@@ -343,7 +343,7 @@ class Node(asyncio.DatagramProtocol):
     def _beat(self):
         message = dict(self._about(), t="beat")
         for peer in list(self.links):
-            self._send(peer, message)
+            self._send(peer, dict(message, lists=peer in self.settings.peers))
 
     def _on_beat(self, peer, message, addr):
         self._learn(peer, message)
@@ -360,7 +360,7 @@ class Node(asyncio.DatagramProtocol):
         link = self.links[peer]
         link.ready, link.has_state, link.fresh = message["ready"], message["state"], message["fresh"]
         link.write_age, link.formed_age = message["write_age"], message["formed_age"]
-        link.size, link.load, link.known = message["size"], message["load"], True
+        link.lists_us, link.load, link.known = message["lists"], message["load"], True
         if not self.has_state and message["leaderless"] > 0:
             self.leaderless_until = max(self.leaderless_until, self.now() + message["leaderless"])
             self.last_leader = message["last_leader"]
@@ -456,8 +456,7 @@ class Node(asyncio.DatagramProtocol):
             return True
         if link.formed_age < self.t(YOUNG):
             return False
-        newcomer = link.size < self.settings.size
-        return self.random.random() < STATELESS_CHANCE["newcomer" if newcomer else "member"]
+        return self.random.random() < STATELESS_CHANCE["member" if link.lists_us else "newcomer"]
 
     def _count_start(self) -> int:
         path, count = self.switches.counter_file, 0
