@@ -175,15 +175,16 @@ class Sampler:
 
     def _watch(self, name: str) -> None:
         member, entries = self._members[name], self._entries[name]
-        entries.append({"from": self._now(), "reads": 1, "facts": member.read()})
+        entries.append({"from": 0.0, "reads": 1, "facts": member.read()})
         self._asked_all_once.wait()
-        due = time.monotonic()
+        due = time.monotonic() + INTERVAL
         while not self._end.wait(due - time.monotonic()):
             asked, facts = self._now(), member.read()
             if entries[-1]["facts"] == facts:
                 entries[-1]["reads"] += 1
             else:
-                entries.append({"from": asked, "reads": 1, "facts": facts})
+                # An answer tells how the member is when it comes; silence, how it was since it was asked.
+                entries.append({"from": self._now() if facts["answers"] else asked, "reads": 1, "facts": facts})
             due = max(due + INTERVAL, time.monotonic())
         member.connection.close()
 
@@ -296,25 +297,23 @@ def has_evidence(facts: dict) -> bool:
 def with_state(histories: Mapping[str, History], when: float, slack: float, evidence_at_start: bool) -> set[str]:
     """The members that have the cluster's state.
 
-    A member has it when it lists every voter that is ready and that some other member lists (a node that has just been
-    started is in nobody's list yet), and shows the same blueprints, thresholds and slice targets as the largest group.
-    Where there were blueprints at the beginning, a member without any has lost them, even if all of them have.
+    A member has it when it shows the same blueprints, thresholds and slice targets as the largest group, and lists every
+    voter that is ready and that at least half of that group lists: a node that has just been started is in no list yet,
+    or only in that of another one without state. Where there were blueprints at the beginning, a member without any has
+    lost them, even if all of them have.
     """
     facts = {name: history.at(when) for name, history in histories.items()}
-    readable = [name for name in facts if "evidence" in facts[name]]
-
-    def lists_all(name: str) -> bool:
-        others = {peer for other in readable if other != name for peer in facts[other]["lifecycle"]}
-        expected = {peer for peer in facts if peer in others and facts[peer].get("ready")}
-        return expected <= histories[name].listed_around(when, slack)
+    candidates = [name for name in facts if "evidence" in facts[name] and (has_evidence(facts[name]) or not evidence_at_start)]
 
     def agree(one: History, other: History) -> bool:
         # One of them may have been read before a write and the other after it.
         return one.evidence_at(when) in other.evidence_around(when, slack) or other.evidence_at(when) in one.evidence_around(when, slack)
 
-    candidates = [name for name in readable if lists_all(name) and (has_evidence(facts[name]) or not evidence_at_start)]
     groups = [{other for other in candidates if agree(histories[name], histories[other])} for name in candidates]
-    return max(groups, key=lambda group: (len(group), sum(has_evidence(facts[name]) for name in group)), default=set())
+    largest = max(groups, key=lambda group: (len(group), sum(has_evidence(facts[name]) for name in group)), default=set())
+    known = [voter for name in largest for voter in facts[name]["lifecycle"]]
+    expected = {voter for voter in facts if facts[voter].get("ready") and 2 * known.count(voter) >= len(largest)}
+    return {name for name in largest if expected <= histories[name].listed_around(when, slack)}
 
 
 def why_no_majority(stateful: set[str], without_quorum: Sequence[str], baseline: Sequence[str]) -> Optional[str]:
