@@ -153,7 +153,7 @@ class Pool:
                     facts["hosts"][host] = max([FIRST_OCTET - 1, *facts["hosts"].values()]) + 1
             self._save(facts)
             self._connect(facts)
-            new = [host for host in facts["hosts"] if not (self.path / host / "made").exists()]
+            new = [host for host in facts["hosts"] if not (self.path / host / "made").exists() and not self.powered(host)]
             for host in new:
                 self._remove_host(host)  # what an interrupted run left of it
                 self._cable(host)
