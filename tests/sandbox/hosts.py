@@ -39,9 +39,9 @@ DISK_SIZE = "4G"  # at most; a tmpfs takes what is written
 BOOT_TIMEOUT = 60  # seconds; a boot takes one or two
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 # Joins the host's cgroup, then boots it again for as long as it ends by reboot(2): the process 1 of a pid namespace
-# ends with SIGHUP then, which is 129 to a shell.
+# ends with SIGHUP then, which is 129 to a shell. A host that is off has no link: nobody refuses connections to it.
 SUPERVISOR = """
-cgroup=$1 netns=$2 python=$3 init=$4 root=$5 name=$6
+cgroup=$1 netns=$2 python=$3 init=$4 root=$5 name=$6 veth=$7
 echo $$ > "$cgroup/cgroup.procs" || exit 1
 while :; do
   nsenter --net="$netns" unshare --mount --uts --ipc --pid --cgroup --fork --kill-child "$python" -I "$init" "$root" "$name"
@@ -49,6 +49,7 @@ while :; do
   [ "$code" = 129 ] || break
   echo "== $name: reboot"
 done
+ip link set "$veth" down
 echo "== $name: off, code $code"
 """
 # A command joins the host's cgroup as well: it freezes and dies with the host.
@@ -234,7 +235,8 @@ class Pool:
         group = self.cgroup / host
         remove_groups(group)  # what systemd left there when the host was on before
         group.mkdir(parents=True)
-        arguments = [str(group), "/run/netns/" + self.netns(host), sys.executable, str(INIT), str(self.path / host / "root"), host]
+        arguments = [str(group), "/run/netns/" + self.netns(host), sys.executable, str(INIT), str(self.path / host / "root"), host, self.veth(host)]
+        run("ip", "link", "set", self.veth(host), "up")
         with open(self.path / host / "console.log", "w", encoding="utf-8") as console:
             supervisor = subprocess.Popen(
                 ["sh", "-c", SUPERVISOR, "supervisor", *arguments], stdin=subprocess.DEVNULL, stdout=console, stderr=console, cwd="/", start_new_session=True
@@ -286,8 +288,8 @@ class Pool:
         return ["sh", "-c", INSIDE, "exec", str(self.cgroup / host), str(pid), PATH, *command]
 
     def kill(self, host: str) -> None:
-        """Power loss: every process is gone at once, the disk stays."""
-        self.octet(host)
+        """Power loss: every process and the link are gone at once, the disk stays."""
+        run("ip", "link", "set", self.veth(host), "down")
         kill_group(self.cgroup / host)
 
     def boot(self, host: str) -> None:
