@@ -62,6 +62,22 @@ def marked(hostvars, hosts):
     return [m["id"] for m in members(hostvars, hosts) if _first(hostvars[m["host"]], ("aether__host",), {}).get("marker")]
 
 
+def planned(hostvars, hosts, steps, variable="aether__plan"):
+    """Inventory names of the hosts that a plan names in ``steps``, in the plan's order: what a play can have as its ``hosts``.
+
+    ``steps``: one key of the plan or several (``to_add``, ``to_roll``, …). ``variable``: where the result of
+    aether_plan_info was registered, on whichever host. Empty before there is a plan, as in a syntax check.
+    """
+    if not hostvars:
+        return []
+    plan = next((p["plan"] for p in (hostvars[h].get(variable) for h in hosts) if p and "plan" in p), None)
+    if plan is None:
+        return []
+    host_of = {m["id"]: m["host"] for m in members(hostvars, hosts)}
+    ids = [i for step in ([steps] if isinstance(steps, str) else steps) for i in plan[step]]
+    return [host_of[i] for i in dict.fromkeys(ids)]
+
+
 def jar_checksum(path):
     """sha256 of a file on the controller, in hexadecimal; AnsibleFilterError with a sentence when it cannot be read."""
     digest = hashlib.sha256()
@@ -84,4 +100,4 @@ def _first(variables, names, default):
 
 class FilterModule:
     def filters(self):
-        return {"members": members, "marked": marked, "jar_checksum": jar_checksum}
+        return {"members": members, "marked": marked, "planned": planned, "jar_checksum": jar_checksum}
