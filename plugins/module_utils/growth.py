@@ -216,7 +216,7 @@ def _refuse_strangers(plan: Plan, observation: Observation) -> None:
 def _refuse_without_margin(plan: Plan) -> None:
     verdict = plan.verdict
     if not verdict.holds("majority"):
-        plan.refusals.append(Refusal("no_majority", "There is no sound majority to build on: %s" % " ".join(r.sentence for r in verdict.blocking("majority"))))
+        plan.refusals.append(Refusal("no_majority", "There is no sound majority to build on: %s" % " ".join(r.sentence for r in verdict.explaining("majority"))))
     elif verdict.can_lose < 1 and not plan.to_finish:
         plan.refusals.append(Refusal("no_margin", "The cluster can lose no member now (%d sound, %d needed), and this would stop one at a time." % (verdict.have, verdict.needed)))
 

@@ -69,6 +69,13 @@ class Verdict:
     def blocking(self, requirement: str) -> Tuple[Reason, ...]:
         return tuple(r for r in self.reasons if requirement in r.blocks)
 
+    def explaining(self, requirement: str) -> Tuple[Reason, ...]:
+        """What blocks, and when too few members are sound, what each of the others lacks."""
+        blocking = self.blocking(requirement)
+        if any(r.code == "lost_majority" for r in blocking):
+            return tuple(r for r in self.reasons if r.blocks)
+        return blocking
+
     @property
     def with_state(self) -> Tuple[str, ...]:
         return tuple(m.id for m in self.members.values() if m.has_state)

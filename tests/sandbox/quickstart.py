@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import List
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import pool as sandbox  # noqa: E402
+import hosts as sandbox  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".dev" / "quickstart"
@@ -97,8 +97,8 @@ Done in {seconds:.0f} s. The cluster runs on five hosts; the commands are the on
 
 Break something and look again:
 
-    tests/sandbox/pool.py kill quickstart n3       # power loss; 'boot' brings it back
-    tests/sandbox/pool.py exec quickstart n1 journalctl -u aether -n 20
+    tests/sandbox/hosts.py kill quickstart n3       # power loss; 'boot' brings it back
+    tests/sandbox/hosts.py exec quickstart n1 journalctl -u aether -n 20
     curl http://{address}:8080/api/status
 
 Take everything down again: bin/quickstart --down

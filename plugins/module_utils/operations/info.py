@@ -33,7 +33,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     if verdict.holds("majority"):
         text = holds(look, "complete" if verdict.holds("complete") else "majority")
     else:
-        text = " ".join(r.sentence for r in verdict.blocking("majority"))
+        text = " ".join(r.sentence for r in verdict.explaining("majority"))
     return common_result(
         session, look, msg=text,
         table=status_table(look.observation, verdict),

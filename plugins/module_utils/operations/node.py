@@ -60,7 +60,7 @@ class Presence:
         view, member = observation.view(name), look.verdict.members[name]
         if view is None or not view.answers:
             self.stateless_since = self.alone_since = None
-            return ["%s does not answer yet" % name if view is None else "%s: %s" % (name, view.trouble.text)]
+            return ["%s does not answer yet" % name]
         lacks = []
         if not view.ready:
             lacks.append("%s is not ready" % name)
@@ -138,9 +138,11 @@ def present(params, session: Session, timeout: float) -> Dict[str, Any]:
         if params["on_stateless"] == "report":
             return common_result(session, look, waited, msg=text, **more)
         raise AetherError("needs_restart", text, result=common_result(session, look, waited, **more), reason=restart, node=name)
+    view = look.observation.view(name)
+    why = view.trouble.text if view is not None and view.trouble else waited.last
     raise AetherError(
         "not_present",
-        "%s is not a member after %.0f s: %s." % (name, waited.seconds, waited.last.rstrip(".")),
+        "%s is not a member after %.0f s: %s." % (name, waited.seconds, why.rstrip(".")),
         result=common_result(session, look, waited, **more),
         node=name, lacks=seen["lacks"], missing_in=more["missing_in"],
     )
@@ -219,13 +221,15 @@ def connected(params, session: Session, timeout: float) -> Dict[str, Any]:
         try:
             count = session.dialect.connected_peers(session.client, endpoint)
         except EndpointTrouble as error:
-            seen["answers"] = False
-            return False, "%s: %s" % (name, error.trouble.text)
+            seen["answers"], seen["why"] = False, error.trouble.text
+            return False, "%s does not answer yet" % name
         seen["answers"] = True
         return count >= wanted, "%s sees %d of %d earlier members" % (name, count, wanted)
 
     waited = session.wait(poll, timeout)
     restart = "" if waited.met else "stranded" if seen["answers"] else "not_ready"
+    if not waited.met and not seen["answers"]:
+        waited.last = seen["why"]
     more = dict(node={"id": name}, needs_restart=bool(restart), restart_reason=restart, has_state=None, missing_in=[], held_by=[])
     result = common_result(session, None, waited, msg="%s." % waited.last.rstrip("."), **more)
     if waited.met or params["on_stateless"] == "report":

@@ -39,13 +39,13 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
         blocking = look.verdict.blocking(requirement)
         if not blocking:
             return True, holds(look, requirement, without)
-        return False, " ".join(r.sentence for r in blocking)
+        return False, " ".join(r.sentence for r in look.verdict.explaining(requirement))
 
     waited = session.wait(poll, params["timeout"], params["stable_for"])
     look = seen["last"]
     if waited.met:
         return common_result(session, look, waited, msg=holds(look, requirement, without))
-    reasons = look.verdict.blocking(requirement)
+    reasons = look.verdict.explaining(requirement)
     what = "survive losing %s" % ", ".join(without) if without else "hold '%s'" % requirement
     after = " (asked %d times in %.0f s)" % (waited.polls, waited.seconds) if waited.polls > 1 else ""
     if not reasons:
