@@ -48,9 +48,10 @@ _NAMED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)=(?P<url>.+)$")
 class EndpointTrouble(Exception):
     """An endpoint could not be read; carries a :class:`Trouble`."""
 
-    def __init__(self, kind, text):
+    def __init__(self, kind, text, refused=False):
         super().__init__(text)
         self.trouble = Trouble(kind, text)
+        self.refused = refused  # the host answered that nobody listens there
 
 
 @dataclass(frozen=True)
@@ -179,9 +180,9 @@ class Client:
         with ThreadPoolExecutor(max_workers=len(targets)) as pool:
             return list(pool.map(question, targets))
 
-    def read(self, endpoint: Endpoint, path: str, accept: Sequence[int] = (200,)) -> Answer:
+    def read(self, endpoint: Endpoint, path: str, accept: Sequence[int] = (200,), retries: int = READ_RETRIES) -> Answer:
         """GET; raises EndpointTrouble unless the status is in ``accept``."""
-        answer = self._repeated(endpoint, "GET", path, frozenset(accept))
+        answer = self._repeated(endpoint, "GET", path, frozenset(accept), retries)
         if answer.status not in accept:
             raise EndpointTrouble(*_refusal(endpoint, path, answer))
         return answer
@@ -216,19 +217,21 @@ class Client:
             return Answer(200, {}, "seen to be applied although the answer was an error")
         raise trouble
 
-    def _repeated(self, endpoint, method, path, accept):
+    def _repeated(self, endpoint, method, path, accept, retries):
         """A read, repeated after connection errors and "not now" answers.
 
         A read time-out is not repeated: the member hangs, and the wait around this read asks again anyway.
+        A refused connection is tried once more at once: nobody listens there, which more pauses do not change.
         """
-        for attempt in range(READ_RETRIES + 1):
-            last = attempt == READ_RETRIES
+        for attempt in range(retries + 1):
+            last = attempt == retries
             pause = FIRST_BACK_OFF * 2**attempt * random.uniform(0.7, 1.3)
             try:
                 answer = self._once(endpoint, method, path, READ, None)
             except EndpointTrouble as error:
-                if last or error.trouble.kind != "down":
+                if last or error.trouble.kind != "down" or (error.refused and attempt):
                     raise
+                pause = 0.05 if error.refused else pause
             else:
                 if last or answer.status in accept or answer.status not in RETRY_STATUS:
                     return answer
@@ -256,7 +259,7 @@ class Client:
         except httpx.TimeoutException:
             raise EndpointTrouble("hanging", "%s accepts connections but did not answer %s within %g s; look at its journal." % (endpoint.url, path, read))
         except httpx.ConnectError as error:
-            raise EndpointTrouble("down", "no connection to %s (%s); is the node running?" % (endpoint.url, _plain(error)))
+            raise EndpointTrouble("down", "no connection to %s (%s); is the node running?" % (endpoint.url, _plain(error)), refused="refused" in str(error).lower())
         except httpx.TransportError as error:
             raise EndpointTrouble("down", "%s broke off during %s (%s)." % (endpoint.url, path, _plain(error)))
 

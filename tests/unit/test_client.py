@@ -62,7 +62,7 @@ def test_all_bad_endpoints_are_named_at_once():
     assert "'one'" in caught.value.message and "'two'" in caught.value.message
 
 
-@pytest.mark.parametrize("trouble", [httpx.ConnectError("refused"), httpx.ReadError("reset"), httpx.RemoteProtocolError("closed"), httpx.ConnectTimeout("slow")])
+@pytest.mark.parametrize("trouble", [httpx.ConnectError("no route"), httpx.ReadError("reset"), httpx.RemoteProtocolError("closed"), httpx.ConnectTimeout("slow")])
 def test_reads_are_repeated_after_connection_errors(trouble):
     script = Script(trouble, ok())
     assert script.client().read(N1[0], "/api/status").document == {"fine": True}
@@ -92,10 +92,17 @@ def test_an_expected_503_is_an_answer_not_an_obstacle():
 
 
 def test_reads_give_up_and_say_why():
-    script = Script(*[httpx.ConnectError("refused")] * 3)
+    script = Script(*[httpx.ReadError("reset")] * 3)
     with pytest.raises(EndpointTrouble) as caught:
         script.client().read(N1[0], "/x")
-    assert caught.value.trouble.kind == "down" and "is the node running?" in caught.value.trouble.text
+    assert caught.value.trouble.kind == "down" and len(script.asked) == 3
+
+
+def test_a_port_where_nobody_listens_is_tried_once_more_at_once():
+    script = Script(*[httpx.ConnectError("[Errno 111] Connection refused")] * 2)
+    with pytest.raises(EndpointTrouble) as caught:
+        script.client().read(N1[0], "/x")
+    assert script.pauses == [0.05] and caught.value.trouble.kind == "down" and "is the node running?" in caught.value.trouble.text
 
 
 def test_a_member_that_hangs_is_not_asked_again():

@@ -32,7 +32,7 @@ DEFAULT_THRESHOLDS = {"cpu.usage": (0.7, 0.9), "heap.usage": (0.7, 0.85)}
 
 def recognise(client: Client, endpoint: Endpoint) -> bool:
     """One cheap request that is open without a key: does this endpoint speak v1?"""
-    answer = client.read(endpoint, LIVE, accept=(200, 404))
+    answer = client.read(endpoint, LIVE, accept=(200, 404), retries=0)
     return answer.status == 200 and isinstance(answer.document, dict) and "nodeId" in answer.document
 
 

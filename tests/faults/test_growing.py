@@ -1,0 +1,184 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong while a cluster grows. In each: the majority is kept, the message is right, a second run ends well.
+
+The simulated nodes run at a fifth of the product's time; the deadlines of the plays stay as they are.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from lab import Lab
+
+THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
+FACTOR = 0.2
+
+
+@pytest.fixture
+def lab(request, tmp_path):
+    """Three members with something to lose, and two hosts that are to come. Chance is off; each test says what goes wrong."""
+    with Lab("t-fault", FIVE, tmp_path, time_factor=FACTOR, stateless="never", formation="ok") as made:
+        made.form(THREE)
+        yield made
+
+
+def ends_well(lab, hosts=FIVE):
+    """The second run: everything there, everything equal."""
+    lab.pool.heal()
+    result = lab.play("add_node", hosts)
+    assert lab.lists(hosts) == {h: sorted(hosts) for h in hosts}
+    assert lab.active(hosts[-1]) == 5
+    return result
+
+
+def test_a_wrong_checksum_is_refused_before_anything_is_touched(lab):
+    with lab.witness() as witness:
+        result = lab.play("add_node", FIVE, ok=False, aether_jar_sha256="0" * 64)
+    lab.judge(witness)
+    assert "checksum" in result.text and "0" * 64 in result.text
+    assert lab.pool.exec("n4", "ls", "/opt/aether/releases", check=False).stdout == ""
+    assert not lab.runs("n4") and lab.lists(THREE) == {h: THREE for h in THREE}
+    ends_well(lab)
+
+
+def test_a_new_node_that_never_gets_ready_is_taken_back_out(lab):
+    lab.switch("n4", never_ready=True)
+    with lab.witness() as witness:
+        result = lab.play("add_node", FIVE, ok=False, aether_ready_timeout=8)
+    lab.judge(witness)
+    assert "n4" in result.text and "did not get ready" in result.text and "Starting Aether node" in result.text  # its journal
+    assert not lab.runs("n4") and not lab.enabled("n4") and not lab.runs("n5")
+    assert lab.lists(THREE) == {h: THREE for h in THREE}
+    lab.switch("n4")
+    ends_well(lab)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_old_member_that_comes_up_without_state_is_healed(lab, times):
+    lab.switch("n2", stateless=times)
+    with lab.witness() as witness:
+        result = lab.play("add_node", FIVE)
+    lab.judge(witness)
+    assert result.text.count("n2 is ready but came up without state") >= times
+    assert lab.lists() == {h: FIVE for h in FIVE}
+    assert lab.play("add_node", FIVE).changed == 0
+
+
+def test_an_old_member_that_never_gets_its_state_stops_the_roll(lab):
+    lab.switch("n2", stateless="always")
+    with lab.witness() as witness:
+        result = lab.play("add_node", FIVE, ok=False)
+    lab.judge(witness)
+    assert "n2" in result.text and "without state" in result.text and "No further host is touched" in result.text
+    assert lab.lists(["n1", "n3"]) == {"n1": THREE, "n3": THREE}
+    lab.switch("n2")
+    ends_well(lab)
+
+
+def test_a_new_node_without_state_is_healed_once_the_lists_are_rolled(lab):
+    lab.switch("n4", stateless=2)
+    with lab.witness() as witness:
+        lab.play("add_node", FIVE)
+    lab.judge(witness)
+    assert lab.lists() == {h: FIVE for h in FIVE}
+    assert lab.get("n4", "/api/blueprints")["blueprints"]
+
+
+def test_writes_that_go_on_all_the_time_stop_the_play_and_quiet_lets_it_end(lab):
+    """By default every start during writes comes up without state; the play must not go on over such members."""
+    for host in FIVE:
+        lab.switch(host, stateless="default")
+    for host in THREE:
+        lab.switch_now(host, stateless="default")
+    lab.switch_now("n3", write_every=1.0)
+    with lab.witness() as witness:
+        result = lab.play("add_node", FIVE, ok=False)
+    lab.judge(witness)
+    assert "without state" in result.text
+    rolled = [h for h in THREE if lab.lists([h])[h] == FIVE]
+    assert len(rolled) <= 1, rolled
+    lab.switch_now("n3", write_every=0)
+    time.sleep(1)
+    for host in FIVE:
+        lab.switch(host, stateless="never")
+    ends_well(lab)
+
+
+def test_an_old_member_that_is_down_at_the_start_is_refused(lab):
+    lab.pool.exec("n3", "systemctl", "stop", "aether")
+    with lab.witness() as witness:
+        result = lab.play("add_node", FIVE, ok=False)
+    lab.judge(witness)
+    assert "n3 is in the running members' lists and does not answer" in result.text and "nothing was touched" in result.text
+    assert not lab.runs("n4")
+    lab.pool.exec("n3", "systemctl", "start", "aether")
+    lab.wait(lambda: lab.get("n3", "/api/blueprints").get("blueprints"), "n3 to be back")
+    ends_well(lab)
+
+
+def test_an_old_member_that_dies_between_two_hosts_stops_the_play(lab):
+    with lab.witness() as witness:
+        result = lab.play_until("add_node", FIVE, "Wait until n2 is a member", lambda process: threading.Timer(1.0, lambda: lab.pool.kill("n3")).start())
+    lab.judge(witness)
+    assert result.code != 0 and "n3" in result.text
+    assert lab.lists(["n1"]) == {"n1": THREE}
+    lab.pool.boot("n3")
+    lab.wait(lambda: lab.runs("n3") or lab.pool.exec("n3", "systemctl", "start", "aether", check=False).returncode == 0, "n3 to run")
+    lab.wait(lambda: lab.get("n3", "/api/blueprints").get("blueprints"), "n3 to be back")
+    ends_well(lab)
+
+
+def test_the_leader_killed_during_the_join_is_survived(lab):
+    def kill_leader(process):
+        lab.pool.exec("n1", "systemctl", "kill", "--signal=KILL", "aether")
+
+    with lab.witness() as witness:
+        result = lab.play_until("add_node", FIVE, "Wait until n4 is a member", kill_leader)
+    lab.judge(witness)
+    if result.code != 0:
+        assert "n1" in result.text or "leader" in result.text
+    lab.pool.exec("n1", "systemctl", "start", "aether")
+    lab.wait(lambda: lab.get("n1", "/api/blueprints").get("blueprints"), "n1 to be back", 90)
+    ends_well(lab)
+
+
+def test_ssh_lost_to_the_new_host_stops_the_play(lab):
+    with lab.witness() as witness:
+        result = lab.play_until("add_node", FIVE, "Start the node", lambda process: lab.pool.ssh_cut("n4"))
+    lab.judge(witness)
+    assert result.code != 0 and "n4" in result.text and not lab.runs("n5")
+    assert lab.lists(THREE) == {h: THREE for h in THREE}
+    ends_well(lab)
+
+
+@pytest.mark.parametrize("phase", ["3/7", "4/7", "5/7", "6/7", "7/7"])
+def test_interrupted_after_each_phase_and_run_again(lab, phase):
+    lab.switch("n5", stateless=2)  # so that there is something to heal in phase 6
+    with lab.witness() as witness:
+        interrupted = lab.play_until("add_node", FIVE, "PLAY [%s" % phase, lambda process: threading.Timer(2.0, lambda: lab.interrupt(process)).start())
+        assert phase == "7/7" or interrupted.code != 0
+        ends_well(lab)
+    lab.judge(witness)
+
+
+@pytest.mark.parametrize("task", ["Stop the node", "Wait until n2 is a member"])
+def test_interrupted_in_the_middle_of_a_members_turn_goes_on_with_it(lab, task):
+    seen = {}
+
+    def in_turn(process):
+        # The first matching task may belong to a new node: the mark says when a member's turn has come.
+        lab.wait(lambda: lab.pool.exec("n2", "test", "-e", "/var/lib/aether/.rolling", check=False).returncode == 0, "n2's turn")
+        seen["marked"] = True
+        time.sleep(1.0)
+        lab.interrupt(process)
+
+    with lab.witness() as witness:
+        lab.play_until("add_node", FIVE, "PLAY [4/7", lambda process: threading.Thread(target=in_turn, args=(process,)).start())
+        result = ends_well(lab)
+    lab.judge(witness)
+    assert seen and "interrupted" in result.text

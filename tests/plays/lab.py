@@ -1,0 +1,186 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A cluster on sandbox hosts, driven by the commands a user types, for tests of plays and of faults."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+import hosts as sandbox
+from sampler import Sampler
+
+ROOT = Path(__file__).resolve().parents[2]
+BLUEPRINT = (ROOT / "tests" / "sandbox" / "blueprint.toml").read_text(encoding="utf-8")
+SWITCHES = "/etc/aether-sim.json"
+RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)\s+rescued=(\d+)", re.M)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a play left: exit code, everything it printed, seconds, and per host the counts of its recap."""
+
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def recap(self) -> Dict[str, Dict[str, int]]:
+        keys = ("ok", "changed", "unreachable", "failed", "skipped", "rescued")
+        return {m[0]: dict(zip(keys, map(int, m[1:]))) for m in RECAP.findall(self.output)}
+
+    @property
+    def changed(self) -> int:
+        return sum(counts["changed"] for counts in self.recap.values())
+
+    @property
+    def text(self) -> str:
+        """The output without line breaks that only wrap it."""
+        return " ".join(self.output.split())
+
+    def tail(self, lines: int = 60) -> str:
+        return "\n".join(self.output.splitlines()[-lines:])
+
+
+class Lab:
+    """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker."""
+
+    def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, **switches):
+        self.pool = sandbox.Pool(name)
+        self.pool.down()
+        self.hosts, self.folder, self.time_factor = list(hosts), folder, time_factor
+        self.switches = dict({"time_factor": time_factor}, **switches)
+        self.pool.up(self.hosts)
+        self.ips = {h: self.pool.ip(h) for h in self.hosts}
+        self.jar = sandbox.jar()
+        for host in self.hosts:
+            self.switch(host)
+
+    def __enter__(self) -> "Lab":
+        return self
+
+    def __exit__(self, *unused) -> None:
+        self.pool.down()
+
+    # what a user types
+
+    def inventory(self, hosts: Sequence[str], **variables) -> Path:
+        path = self.folder / ("inventory-%s.json" % "-".join(hosts))
+        common = {"aether_jar": str(self.jar), "aether_heap": "128m", "aether_heal_pause": 1}
+        path.write_text(json.dumps(self.pool.inventory(hosts, dict(common, **variables))), encoding="utf-8")
+        return path
+
+    def command(self, playbook: str, hosts: Sequence[str], *arguments: str, **variables) -> List[str]:
+        return [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory(hosts, **variables)), playbook, *arguments]
+
+    def play(self, name: str, hosts: Optional[Sequence[str]] = None, *arguments: str, ok: Optional[bool] = True, **variables) -> Result:
+        """Run playbooks/NAME.yml for ``hosts``; ``ok`` says how it must end (None: either way)."""
+        start = time.monotonic()
+        done = subprocess.run(
+            self.command("playbooks/%s.yml" % name, hosts or self.hosts, *arguments, **variables),
+            cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        result = Result(done.returncode, done.stdout, time.monotonic() - start)
+        print("    %s %s ended with %d after %.0f s" % (name, " ".join(arguments), result.code, result.seconds), flush=True)
+        if ok is not None:
+            assert (result.code == 0) is ok, result.tail()
+        return result
+
+    def play_until(self, name: str, hosts: Sequence[str], line: str, then, **variables) -> Result:
+        """Run a play and call ``then(process)`` as soon as its output has ``line``; the result once it has ended."""
+        start, output = time.monotonic(), []
+        process = subprocess.Popen(
+            self.command("playbooks/%s.yml" % name, hosts, **variables),
+            cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )
+        done = False
+        for printed in process.stdout:
+            output.append(printed)
+            if not done and line in printed:
+                done = True
+                then(process)
+        process.wait()
+        assert done, "'%s' was never printed:\n%s" % (line, "".join(output[-60:]))
+        result = Result(process.returncode, "".join(output), time.monotonic() - start)
+        print("    %s, met at '%s', ended with %d after %.0f s" % (name, line, result.code, result.seconds), flush=True)
+        return result
+
+    @staticmethod
+    def interrupt(process) -> None:
+        """Ctrl-C reaches the whole foreground group."""
+        os.killpg(process.pid, signal.SIGINT)
+
+    @staticmethod
+    def environment() -> Dict[str, str]:
+        return dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_INJECT_FACT_VARS="false", PYTHONUNBUFFERED="1")
+
+    # what the test does to it
+
+    def switch(self, host: str, **switches) -> None:
+        """Set switches for the next start of the node on ``host``; what was set before for it is forgotten."""
+        values = json.dumps(dict(self.switches, **switches))
+        self.pool.exec(host, "sh", "-c", "cat > %s && rm -f /var/lib/aether/.sim-starts" % SWITCHES, input=values)
+
+    def switch_now(self, host: str, **switches) -> None:
+        """Set switches of the node that runs on ``host``."""
+        self.pool.exec(host, "curl", "-sf", "-X", "POST", "http://127.0.0.1:8080/sim/switches", "-d", json.dumps(switches))
+
+    def form(self, hosts: Sequence[str]) -> None:
+        """A cluster with something to lose: two slices and a changed threshold."""
+        self.play("site", hosts)
+        self.request("POST", hosts[0], "/api/blueprint", BLUEPRINT)
+        self.request("POST", hosts[0], "/api/thresholds", json.dumps({"metric": "cpu.usage", "warning": 0.6, "critical": 0.85}))
+        self.wait(lambda: self.active(hosts[0]) == 5, "the slices to be active")
+
+    def active(self, host: str) -> int:
+        return sum(1 for s in self.get(host, "/api/slices").get("slices", []) for i in s.get("instances", []) if i["state"] == "ACTIVE")
+
+    def runs(self, host: str) -> bool:
+        return self.pool.exec(host, "systemctl", "is-active", "--quiet", "aether", check=False).returncode == 0
+
+    def enabled(self, host: str) -> bool:
+        return self.pool.exec(host, "systemctl", "is-enabled", "--quiet", "aether", check=False).returncode == 0
+
+    def get(self, host: str, path: str):
+        return json.loads(self.request("GET", host, path))
+
+    def request(self, method: str, host: str, path: str, body: Optional[str] = None) -> str:
+        request = urllib.request.Request("http://%s:8080%s" % (self.ips[host], path), data=body.encode() if body else None, method=method)
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return response.read().decode()
+
+    def lists(self, hosts: Optional[Sequence[str]] = None) -> Dict[str, List[str]]:
+        return {h: sorted(self.get(h, "/api/cluster/topology")["coreNodes"]) for h in hosts or self.hosts}
+
+    def wait(self, condition, what: str, seconds: float = 60.0) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if condition():
+                    return
+            except (OSError, KeyError, ValueError):
+                pass  # not up yet
+            time.sleep(0.2)
+        raise AssertionError("waited %.0f s for %s" % (seconds, what))
+
+    def witness(self) -> Sampler:
+        """The outside observer of all hosts, those to come included."""
+        return Sampler({h: "http://%s:8080" % ip for h, ip in self.ips.items()}, time_factor=self.time_factor)
+
+    def judge(self, witness: Sampler) -> None:
+        """The majority was kept all the time, and no change of leader took longer than the product's own 25 s."""
+        report = witness.report
+        print("    witness: majority kept %s, longest without a leader %.1f s, %d samples" % (report["majority_kept"], report["max_leaderless_seconds"], report["samples"]), flush=True)
+        assert report["majority_kept"], witness.table()
+        assert report["max_leaderless_seconds"] < 25, witness.table()

@@ -1,0 +1,80 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What must hold for the tree as a whole."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = (".py", ".yml", ".yaml", ".java", ".sh")
+
+
+def tracked():
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [ROOT / n for n in names if (ROOT / n).is_file()]
+
+
+def test_ansible_lint_is_clean_at_profile_production():
+    # Asked where the clone lies as a collection, for that is where its own names resolve.
+    place = ROOT / ".dev" / "collections" / "ansible_collections" / "pragmatica" / "aether"
+    done = subprocess.run([str(Path(sys.executable).with_name("ansible-lint")), "--profile", "production", "--offline", "--nocolor", "-q"], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_every_code_file_says_its_licence():
+    without = [str(p.relative_to(ROOT)) for p in tracked() if p.suffix in CODE and p.stat().st_size and "SPDX-License-Identifier: GPL-3.0-or-later" not in p.read_text(encoding="utf-8")[:600] and "changelogs" not in p.parts and "recordings" not in p.parts]
+    assert without == []
+
+
+def test_no_path_of_one_machine_is_in_the_tree():
+    home = re.compile(r"/(?:home|Users)/[a-z]+/|/ro" + r"ot/\.(?!ssh)|/wo" + r"rk/|/fa" + r"rm/")
+    found = [str(p.relative_to(ROOT)) for p in tracked() if p.suffix in CODE + (".md", ".cfg", ".ini", ".toml", ".txt") and home.search(p.read_text(encoding="utf-8", errors="ignore"))]
+    assert found == []
+
+
+def test_every_role_has_a_readme_and_an_argument_spec_that_names_its_defaults():
+    roles = sorted(p for p in (ROOT / "roles").iterdir() if p.is_dir())
+    assert roles
+    for role in roles:
+        assert (role / "README.md").read_text(encoding="utf-8").startswith("# ")
+        spec = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+        options = {name for entry in spec.values() for name in entry.get("options", {})}
+        defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+        assert set(defaults) <= options, (role.name, set(defaults) - options)
+        assert all(name.startswith("aether_") for name in options)
+
+
+def test_serial_plays_stop_on_a_failed_and_on_an_unreachable_host():
+    """max_fail_percentage 0 and the batch guard, never any_errors_fatal."""
+    for path in sorted((ROOT / "playbooks").glob("*.yml")):
+        for play in yaml.safe_load(path.read_text(encoding="utf-8")):
+            assert "any_errors_fatal" not in play
+            if "serial" in play:
+                assert play["max_fail_percentage"] == 0, (path.name, play["name"])
+                assert "ansible_play_hosts_all" in str(play["pre_tasks"][0]), (path.name, play["name"])
+
+
+def test_the_tarball_holds_what_a_user_needs_and_nothing_else(tmp_path):
+    import tarfile
+
+    galaxy = str(Path(sys.executable).with_name("ansible-galaxy"))
+    subprocess.run([galaxy, "collection", "build", str(ROOT), "--output-path", str(tmp_path)], check=True, capture_output=True)
+    (tarball,) = tmp_path.glob("pragmatica-aether-*.tar.gz")
+    with tarfile.open(tarball) as archive:
+        top = {name.split("/")[0] for name in archive.getnames()}
+    assert {"meta", "plugins", "roles", "playbooks", "README.md", "LICENSE", "MANIFEST.json"} <= top
+    assert not top & {"tests", "molecule", "bin", ".dev", ".ci", ".git"}
+    subprocess.run([galaxy, "collection", "install", str(tarball), "-p", str(tmp_path / "c"), "--offline"], check=True, capture_output=True)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "pragmatica.aether.add_node", "--syntax-check"],
+        cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "c")}, capture_output=True, text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
