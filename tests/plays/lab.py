@@ -45,6 +45,17 @@ class Result:
         return sum(counts["changed"] for counts in self.recap.values())
 
     @property
+    def changes(self) -> List[str]:
+        """TASK: host, for everything that was changed."""
+        found, task = [], ""
+        for line in self.output.splitlines():
+            if line.startswith("TASK ["):
+                task = line[6 : line.rindex("]")]
+            elif line.startswith("changed: ["):
+                found.append("%s: %s" % (task, line[10 : line.index("]")]))
+        return found
+
+    @property
     def text(self) -> str:
         """The output without line breaks that only wrap it."""
         return " ".join(self.output.split())
