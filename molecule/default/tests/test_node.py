@@ -1,0 +1,55 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a node looks like on its host, and what it says of the cluster from there."""
+
+from __future__ import annotations
+
+import json
+
+MEMBERS = ["n1", "n2", "n3"]
+
+
+def ask(host, path):
+    return json.loads(host.check_output("curl -sf http://127.0.0.1:8080%s", path))
+
+
+def test_the_service_runs_and_is_enabled(host):
+    service = host.service("aether")
+    assert service.is_running and service.is_enabled
+
+
+def test_the_unit_fits_a_jvm_that_takes_part_in_a_cluster(host):
+    unit = host.file("/etc/systemd/system/aether.service").content_string
+    assert "SuccessExitStatus=143" in unit and "MemoryDenyWriteExecute=true" not in unit
+    assert int(unit.split("RestartSec=")[1].split()[0]) >= 30
+    name = host.check_output("hostname")
+    assert "--node-id=%s " % name in unit
+    assert [p.split(":")[0] for p in unit.split("--peers=")[1].split()[0].split(",")] == MEMBERS
+
+
+def test_the_node_does_not_run_as_root(host):
+    user = host.check_output("ps -o user= -C java").split()
+    assert user == ["aether"]
+
+
+def test_the_configuration_is_not_for_everybody(host):
+    toml = host.file("/etc/aether/aether.toml")
+    assert toml.mode == 0o640 and toml.group == "aether"
+    assert host.file("/etc/aether/aether.env").mode == 0o600
+
+
+def test_the_release_is_named_by_its_checksum(host):
+    jar = host.file("/opt/aether/current/aether-node.jar")
+    assert host.file("/opt/aether/current").linked_to.endswith(jar.sha256sum[:12])
+
+
+def test_no_mark_of_a_change_is_left(host):
+    assert not host.file("/var/lib/aether/.rolling").exists
+
+
+def test_it_is_a_member_by_its_own_word(host):
+    assert sorted(ask(host, "/api/cluster/topology")["coreNodes"]) == MEMBERS
+    assert {e["nodeId"]: e["state"] for e in ask(host, "/api/nodes/lifecycle")} == {m: "ON_DUTY" for m in MEMBERS}
+    assert ask(host, "/api/status")["leader"] in MEMBERS

@@ -1,0 +1,37 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs every Molecule scenario, as ``molecule test -s NAME`` would from a shell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hosts as sandbox
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENARIOS = sorted(p.parent.name for p in (ROOT / "molecule").glob("*/molecule.yml"))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario(scenario):
+    environment = dict(
+        os.environ,
+        AETHER_SANDBOX_JAR=str(sandbox.jar()),
+        PATH="%s:%s" % (Path(sys.executable).parent, os.environ["PATH"]),
+        # Two plugins for testinfra clash over one option where both are installed.
+        PYTEST_ADDOPTS="-p no:pytest-ansible -p no:cacheprovider",
+        ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".dev" / "collections"),
+        MOLECULE_GLOB="molecule/*/molecule.yml",
+        NO_COLOR="1",
+        ANSIBLE_FORCE_COLOR="0",
+    )
+    environment.pop("ANSIBLE_CONFIG", None)
+    done = subprocess.run(["molecule", "test", "-s", scenario], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print("\n".join(line for line in done.stdout.splitlines() if "Executing" in line or "Executed" in line or " passed" in line or "PLAY RECAP" in line), flush=True)
+    assert done.returncode == 0, done.stdout[-6000:]
