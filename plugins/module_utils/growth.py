@@ -102,7 +102,7 @@ def plan_grow(observation: Observation, abandoned=(), allow_even=False, roll_lis
         plan.notes.append("The lists of %s stay as they are (aether_roll_lists is false)." % ", ".join(old))
     if dead:
         plan.refusals.append(
-            Refusal("member_down", "%s %s in the running members' lists and does not answer: growing rolls every old member, and with one down there is no margin for that. Bring it back first (site.yml starts it)." % (", ".join(dead), "is" if len(dead) == 1 else "are"))
+            Refusal("member_down", "%s %s in the running members' lists and does not answer: growing rolls every old member, and with one down there is no margin for that. Bring it back first: start the service on its host." % (", ".join(dead), "is" if len(dead) == 1 else "are"))
         )
     if plan.to_add or plan.to_roll:
         _refuse_size(plan, len(voters), allow_even)
