@@ -25,7 +25,6 @@ from typing import Iterator
 CACHE = Path(os.environ.get("AETHER_SANDBOX_CACHE") or Path.home() / ".cache" / "aether-sandbox")
 SUITE = "trixie"  # the first Debian with a JDK 25
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-PUBLIC_ARCHIVE = "http://archive.example/debian"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What must be there, and the Debian package that brings it.
 PACKAGES = {
@@ -168,9 +167,6 @@ def build(force: bool = False) -> Path:
 
 def _mmdebstrap(folder: Path, key: Path) -> None:
     """Downloads, unpacks and configures, and says every ten seconds that it is still at it."""
-    archive, security = archives()
-    sources = ["deb [signed-by=%s] %s %s main" % (KEYRING, archive, suite) for suite in (SUITE, SUITE + "-updates")]
-    sources.append("deb [signed-by=%s] %s %s-security main" % (KEYRING, security, SUITE))
     command = [
         "mmdebstrap",
         "--mode=root",
@@ -186,9 +182,10 @@ def _mmdebstrap(folder: Path, key: Path) -> None:
         "--dpkgopt=path-include=/usr/share/man/man1",
         '--essential-hook=mkdir -p "$1/usr/share/man/man1"',
         '--customize-hook="%s" "%s" customize "$1"' % (sys.executable, Path(__file__).resolve()),
+        "--keyring=%s" % KEYRING,
         SUITE,
         str(folder),
-        *sources,
+        *archives(),
     ]
     log = CACHE / "build.log"
     start = time.monotonic()
@@ -204,16 +201,16 @@ def _mmdebstrap(folder: Path, key: Path) -> None:
         raise SandboxError("The hosts' root file system could not be built; mmdebstrap wrote to %s, at the end:\n%s" % (log, tail))
 
 
-def archives() -> tuple[str, str]:
-    """(main, security): the archives that this machine's own apt uses for Debian, else the public ones."""
-    main, security = PUBLIC_ARCHIVE, PUBLIC_ARCHIVE + "-security"
+def archives() -> list[str]:
+    """Sources of the suite from where this machine's own apt gets Debian; none where it gets none, and mmdebstrap takes the public ones."""
     found = run("apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", check=False).stdout.split("\n")
     uris = [line.removeprefix("Debian ").rstrip("/") for line in found if line.startswith("Debian ")]
-    for uri in uris:
-        if uri.endswith("/debian"):
-            main, security = uri, uri + "-security"
-            break
-    return main, next((uri for uri in uris if uri.endswith("/debian-security")), security)
+    main = next((uri for uri in uris if uri.endswith("/debian")), None)
+    if main is None:
+        return []
+    security = next((uri for uri in uris if uri.endswith("/debian-security")), main + "-security")
+    suites = [(main, SUITE), (main, SUITE + "-updates"), (security, SUITE + "-security")]
+    return ["deb [signed-by=%s] %s %s main" % (KEYRING, uri, suite) for uri, suite in suites]
 
 
 def customize(folder: str) -> None:
