@@ -15,14 +15,17 @@ import json
 import math
 import re
 from typing import Any, Callable, List, Tuple
+from urllib.parse import parse_qsl
 
 from .http import Request, Response
 from .settings import tomllib
+from .store import DEFAULT_THRESHOLDS, WRITE_TIMEOUT, Inactive, wall_ms
 
 ROLES = ["VIEWER", "OPERATOR", "ADMIN"]
 OPEN = ("/", "/health/live", "/health/ready")
 GROUP = r"[a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)+"
 COORDINATES = re.compile(r"^%s:[a-z0-9]+(?:-[a-z0-9]+)*:\d+\.\d+\.\d+(?:-[A-Za-z0-9.-]+)?$" % GROUP)
+INSTANT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 CONTROLLER = {
     "cpuScaleUpThreshold": 0.8, "cpuScaleDownThreshold": 0.2, "callRateScaleUpThreshold": 2000.0, "evaluationIntervalMs": 1000,
@@ -63,7 +66,8 @@ class Api:
         yield "GET", "/api/nodes/lifecycle", self.lifecycle_list
         yield "GET", "/api/node/lifecycle/([^/]+)", self.lifecycle_of
         yield "POST", "/api/node/(drain|activate|shutdown)/([^/]+)", self.transition
-        yield "GET", "/api/slices", lambda r: omit({"slices": [self.slice(a, t) for a, t in self.node.store.items("target/")]})
+        yield "POST", "/api/node/(?:drain|activate|shutdown)/?", self.no_such_request
+        yield "GET", "/api/slices", lambda r: omit({"slices": [self.slice(a, t) for a, t in self.shown("target/")]})
         yield "GET", "/api/slices/status", self.slices_status
         yield "GET", "/api/node/slices", self.node_slices
         yield "GET", "/api/cluster/topology", self.topology
@@ -84,15 +88,21 @@ class Api:
         yield "DELETE", "/api/logging/levels/([^/]+)", self.delete_level
         yield "GET", "/api/controller/config", lambda r: dict(CONTROLLER, **self.node.controller)
         yield "POST", "/api/controller/config", self.set_controller
-        yield "GET", "/api/events", lambda r: list(self.node.events)
+        yield "POST", "/api/controller/evaluate", lambda r: {"status": "evaluation_triggered"}
+        yield "GET", "/api/events", self.events
         yield "GET", "/api/certificate", lambda r: {"expiresAt": "N/A", "secondsUntilExpiry": 0, "lastRenewalAt": "N/A", "renewalStatus": "NOT_CONFIGURED"}
         yield "GET", "/api/metrics", self.metrics
         yield "GET", "/api/metrics/prometheus", lambda r: Response(200, "# HELP jvm_info  \n# TYPE jvm_info gauge\njvm_info 1\n", "text/plain; charset=UTF-8")
         yield "GET", "/api/node-metrics", lambda r: [{"nodeId": m, "cpuUsage": 0.0, "heapUsedMb": 0, "heapMaxMb": 0} for m in self.node.members()]
         yield "GET", "/api/alerts", lambda r: {"active": "[]", "history": "[]"}
+        yield "POST", "/api/alerts/clear", lambda r: {"status": "alerts_cleared"}
+        yield "POST", "/api/backup(?:/restore)?", lambda r: {"success": False, "message": "Backup is not enabled"}
         yield "GET", "/api/config/overrides", lambda r: {k: "***REDACTED***" for k, _ in self.node.store.items("override/")}
+        yield "POST", "/api/config", self.set_override
+        yield "DELETE", "/api/config/([^/]+)", self.delete_override
         yield "GET", "/api/scheduled-tasks", lambda r: {"activeTimers": 0}
         yield "GET", "/api/cluster/(?:config|status)", self.no_cluster_config
+        yield "POST", "/api/cluster/upgrade", self.no_cluster_config
         for path in EMPTY_OBJECTS:
             yield "GET", path, lambda r: {}
         for path in EMPTY_LISTS:
@@ -106,6 +116,8 @@ class Api:
             await asyncio.sleep(0.05)
         if node.now() < node.failing_until:
             return Response(503, {"error": "Service Unavailable"})
+        if node.switches.latency:
+            await asyncio.sleep(node.t(node.switches.latency))
         refused = self.refuse(request)
         if refused is not None:
             return refused
@@ -125,6 +137,12 @@ class Api:
         except Failure as failure:
             answer = Response(failure.status, {"error": str(failure)})
         return answer if isinstance(answer, Response) else Response(200, answer)
+
+    async def application(self, request: Request) -> Response:
+        """The port that slices serve; only its health is imitated."""
+        if (request.method, request.path) == ("GET", "/health"):
+            return Response(200, {"status": "UP", "nodeId": self.node.id})
+        return Response(404, {"error": "Not Found"})
 
     # --- who may -----------------------------------------------------------------------------------------------
 
@@ -177,18 +195,22 @@ class Api:
         leader = self.node.leader()
         return {"nodes": [{"nodeId": m, "role": "CORE", "isLeader": m == leader} for m in self.node.members()]}
 
+    def shown(self, prefix):
+        """What this node shows of its state: nothing while it has no quorum, although it keeps it (recording failures)."""
+        return list(self.node.store.items(prefix)) if self.node.ready else []
+
     def lifecycle_list(self, request):
-        return [{"nodeId": n, "state": e["state"], "updatedAt": e["at"]} for n, e in self.node.store.items("lifecycle/")]
+        return [{"nodeId": n, "state": e["state"], "updatedAt": e["at"]} for n, e in self.shown("lifecycle/")]
 
     def lifecycle_of(self, request, peer):
         entry = self.node.store.get("lifecycle/" + peer)
-        if entry is None:
+        if entry is None or not self.node.ready:
             raise Failure("Node lifecycle not found")
         return {"nodeId": peer, "state": entry["state"], "updatedAt": entry["at"]}
 
     def topology(self, request):
         settings = self.node.settings
-        return {"coreCount": settings.size, "coreMax": settings.core_max, "coreMin": 3, "workerCount": 0, "clusterSize": settings.size, "coreNodes": list(settings.peers)}
+        return {"coreCount": len(settings.peers), "coreMax": settings.core_max, "coreMin": settings.size, "workerCount": 0, "clusterSize": settings.size, "coreNodes": list(settings.peers)}
 
     def metrics(self, request):
         node = self.node
@@ -201,6 +223,15 @@ class Api:
 
     def no_cluster_config(self, request):
         raise Failure("No cluster configuration stored")
+
+    def no_such_request(self, request):
+        raise Failure("Composite:\n  Not Found: Unknown request path")
+
+    def events(self, request):
+        since = dict(parse_qsl(request.query)).get("since", "")
+        if since and not INSTANT.match(since):
+            raise Failure("Internal Server Error")
+        return [e for e in self.node.events if e["timestamp"] >= since]
 
     # --- lifecycle -------------------------------------------------------------------------------------------------
 
@@ -216,9 +247,8 @@ class Api:
             self.check_budget(peer)
         if state not in allowed:
             return {"success": False, "nodeId": peer, "state": state, "message": "Cannot %s from %s (must be %s)" % (verb, state, " or ".join(allowed))}
-        from .node import wall_ms
-
         await self.write({"lifecycle/" + peer: dict(entry, state=target, at=wall_ms())})
+        node.event("NODE_LIFECYCLE_CHANGED", "Node %s lifecycle: %s" % (peer, target), {"nodeId": peer, "transition": target, "requestedBy": "api"})
         return {"success": True, "nodeId": peer, "state": target, "message": "Transition to %s initiated" % target}
 
     def check_budget(self, peer):
@@ -238,14 +268,14 @@ class Api:
 
     def slices_status(self, request):
         found = []
-        for artifact, _ in self.node.store.items("target/"):
+        for artifact, _ in self.shown("target/"):
             instances = [{"nodeId": h, "state": i["state"], "health": "HEALTHY" if i["state"] == "ACTIVE" else "UNKNOWN"} for h, i in self.node.slices.instances(artifact).items()]
             states = {i["state"] for i in instances}
             found.append(omit({"artifact": artifact, "state": "ACTIVE" if states == {"ACTIVE"} else "PENDING", "instances": instances}))
         return omit({"slices": found})
 
     def node_slices(self, request):
-        return omit({"slices": [a for a, _ in self.node.store.items("target/") if self.node.id in self.node.slices.instances(a)]})
+        return omit({"slices": [a for a, _ in self.shown("target/") if self.node.id in self.node.slices.instances(a)]})
 
     def parse(self, body: bytes):
         """(id, slices) of a blueprint in TOML; raises Failure with the product's sentence."""
@@ -283,7 +313,7 @@ class Api:
         identity, slices = self.parse(request.body)
         for entry in slices:
             if not self.resolvable(entry["artifact"]):
-                raise Failure("Artifact not found: %s" % entry["artifact"])
+                raise Failure("Artifact not found in local repository: %s at %s" % (entry["artifact"], repository_path(entry["artifact"])))
         changes = {"blueprint/" + identity: {"slices": slices}}
         old = self.node.store.get("blueprint/" + identity, {"slices": []})
         replaced = {e["artifact"].rsplit(":", 1)[0] for e in slices}
@@ -291,9 +321,13 @@ class Api:
             # Another version of a slice takes its place at once; one that is only left out stays deployed.
             if entry["artifact"].rsplit(":", 1)[0] in replaced and entry["artifact"] not in {e["artifact"] for e in slices}:
                 changes["target/" + entry["artifact"]] = None
+        # A slice that belongs to another blueprint is answered "applied" and not taken; it comes alive when the leader changes.
+        owned = {a.rsplit(":", 1)[0] for a, t in self.node.store.items("target/") if t["owner"] != identity}
         for entry in slices:
-            changes["target/" + entry["artifact"]] = {"instances": entry["instances"], "min": entry["min"], "owner": identity}
-        await self.write(changes)
+            if not (self.node.switches.reject_blueprint or entry["artifact"].rsplit(":", 1)[0] in owned):
+                changes["target/" + entry["artifact"]] = {"instances": entry["instances"], "min": entry["min"], "owner": identity}
+        await self.write(changes, timeout=WRITE_TIMEOUT)
+        self.node.event("BLUEPRINT_DEPLOYED", "Blueprint deployed: %s" % identity, {"requestedBy": "api", "artifactCoords": identity})
         return {"status": "applied", "blueprint": identity, "slices": len(slices)}
 
     def validate_blueprint(self, request):
@@ -317,11 +351,11 @@ class Api:
         found, shown = self.known_blueprint(identity), []
         for entry in found["slices"]:
             active = sum(1 for i in self.node.slices.instances(entry["artifact"]).values() if i["state"] == "ACTIVE")
-            active = min(active, entry["instances"])
-            state = "DEPLOYED" if active == entry["instances"] else "IN_PROGRESS" if active else "PENDING"
+            wanted = entry["instances"]
+            state = "DEPLOYED" if active == wanted else "SCALING_DOWN" if active > wanted else "DEPLOYING" if active else "PENDING"
             shown.append({"artifact": entry["artifact"], "targetInstances": entry["instances"], "activeInstances": active, "status": state})
         states = {e["status"] for e in shown}
-        overall = states.pop() if len(states) == 1 else "PARTIAL" if "DEPLOYED" in states else "IN_PROGRESS"
+        overall = states.pop() if states in ({"DEPLOYED"}, {"PENDING"}) else "PARTIAL" if "DEPLOYED" in states else "IN_PROGRESS"
         return {"id": identity, "overallStatus": overall, "slices": shown}
 
     async def delete_blueprint(self, request, identity):
@@ -353,14 +387,12 @@ class Api:
         if target is not None:
             await self.write({"target/" + artifact: dict(target, instances=count)})
         elif not any(a.rsplit(":", 1)[0] == artifact.rsplit(":", 1)[0] for a, _ in self.node.store.items("target/")):
-            raise Failure("Slice not found: %s" % artifact)
+            raise Failure("Slice is not part of any active blueprint. Deploy via blueprint.")
         return {"status": "scaled", "artifact": artifact, "instances": count}
 
     async def upload(self, request, group, artifact, version):
         if not request.path.endswith(".jar"):
             return Response(201, "", "text/plain; charset=UTF-8")
-        from .node import wall_ms
-
         name = "%s:%s:%s" % (group.replace("/", "."), artifact, version)
         entry = {"size": len(request.body), "md5": hashlib.md5(request.body).hexdigest(), "sha1": hashlib.sha1(request.body).hexdigest(), "at": wall_ms()}
         await self.write({"artifact/" + name: entry})
@@ -377,8 +409,6 @@ class Api:
     # --- settings of the cluster ---------------------------------------------------------------------------------------
 
     def thresholds(self):
-        from .node import DEFAULT_THRESHOLDS
-
         shown = dict(DEFAULT_THRESHOLDS)
         for key, (value, _) in self.node.store.entries.items():
             if key.startswith("threshold/"):
@@ -412,6 +442,20 @@ class Api:
         await self.write({"level/" + logger: None})
         return {"status": "level_reset", "logger": logger}
 
+    async def set_override(self, request):
+        body = self.json(request)
+        await self.write({"override/" + str(body.get("key")): str(body.get("value"))})
+        self.config_changed("set", body.get("key"))
+        return {"status": "config_set", "key": body.get("key"), "value": body.get("value")}
+
+    async def delete_override(self, request, key):
+        await self.write({"override/" + key: None})
+        self.config_changed("remove", key)
+        return {"status": "config_removed", "key": key}
+
+    def config_changed(self, action, key):
+        self.node.event("CONFIG_CHANGED", "Config %s: %s (cluster)" % (action, key), {"scope": "cluster", "requestedBy": "api", "action": action, "key": key})
+
     def set_controller(self, request):
         body = {k: v for k, v in self.json(request).items() if k in CONTROLLER}
         for name in ("cpuScaleUpThreshold", "cpuScaleDownThreshold"):
@@ -432,13 +476,14 @@ class Api:
             document = None
         if not isinstance(document, dict):
             token = (text.strip().strip('"').split() or [""])[0]
-            raise Failure("Invalid JSON at line 1, column 1: Unrecognized token '%s': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')" % token)
+            raise Failure("Invalid JSON at line 1, column 1: Unrecognized token '%s': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); byte offset: #0]" % token)
         return document
 
-    async def write(self, changes):
-        """Through the consensus; an error does not mean that it is not applied."""
-        from .node import WRITE_TIMEOUT, Inactive
+    async def write(self, changes, timeout=None):
+        """Through the consensus; an error does not mean that it is not applied.
 
+        Without a majority it hangs until this node notices that it has none; with ``timeout`` seconds it ends before.
+        """
         node, switches = self.node, self.node.switches
         if switches.hang_writes == "before":
             await asyncio.sleep(3600)
@@ -448,12 +493,13 @@ class Api:
             raise Failure(str(inactive))
         if switches.hang_writes == "after":
             await asyncio.sleep(3600)
-        if not node.ready:
-            raise Failure("Node %s is inactive" % node.id)
-        try:
-            await asyncio.wait_for(asyncio.shield(done), max(0.05, node.t(WRITE_TIMEOUT)))
-        except asyncio.TimeoutError:
-            raise Failure("Promise timed out after %dms" % (WRITE_TIMEOUT * 1000))
+        deadline = node.now() + node.t(timeout) if timeout else math.inf
+        while not done.done():
+            if not node.ready:
+                raise Failure("Node %s is inactive" % node.id)
+            if node.now() >= deadline:
+                raise Failure("Promise timed out after %dms" % (timeout * 1000))
+            await asyncio.wait([done], timeout=max(0.02, node.t(0.5)))
         if switches.error_but_applied:
             raise Failure("Promise timed out after %dms" % (WRITE_TIMEOUT * 1000))
 
@@ -485,6 +531,11 @@ def required_role(method, path) -> str:
         return "VIEWER"
     operator = ("/api/node/drain", "/api/node/activate", "/api/scale", "/api/thresholds", "/api/alerts", "/repository", "/api/schema", "/api/config", "/api/controller")
     return "OPERATOR" if path.startswith(operator) else "ADMIN"
+
+
+def repository_path(artifact) -> str:
+    group, name, version = artifact.split(":")
+    return "/opt/aether/repository/%s/%s/%s/%s-%s.jar" % (group.replace(".", "/"), name, version, name, version)
 
 
 def omit(document: dict) -> dict:

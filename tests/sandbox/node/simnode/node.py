@@ -27,9 +27,9 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from .api import Api
 from .http import HttpServer
-from .settings import Exit, Settings
+from .settings import Exit, Settings, log_line
 from .slices import SliceEngine
-from .store import Store
+from .store import Inactive, Store, wall_ms
 from .switches import Switches
 
 GOSSIP_OFFSET = 100
@@ -46,10 +46,8 @@ SILENCE = 17.7
 SILENCE_WITHOUT_QUORUM = 117.0
 BYE_AFTER, EXIT_AFTER = 3.0, 4.1
 LEADERLESS = 17.7
-WRITE_TIMEOUT = 10.0
 RESEND = 0.3
 TAKEN_MANAGEMENT_PORT, TAKEN_CLUSTER_PORT = 2.0, 4.0
-DEFAULT_THRESHOLDS = {"cpu.usage": {"warning": 0.7, "critical": 0.9}, "heap.usage": {"warning": 0.7, "critical": 0.85}}
 
 
 @dataclass
@@ -68,10 +66,6 @@ class Link:
     load: Dict[str, float] = field(default_factory=dict)
     differs: int = 0
     known: bool = False  # it has said how it is, not only hello
-
-
-class Inactive(Exception):
-    """A write that this node cannot take now."""
 
 
 class Node(asyncio.DatagramProtocol):
@@ -98,6 +92,7 @@ class Node(asyncio.DatagramProtocol):
         self.cut_from: set = set()  # ids that this node neither hears nor reaches, for tests in one process
         self.frozen = False
         self.leaving = self.gone = False
+        self.known_leader: Optional[str] = None  # the last one that an event told of
         self.failing_until = 0.0
         self.controller: Dict[str, Any] = {}
         self._transport = None
@@ -107,7 +102,9 @@ class Node(asyncio.DatagramProtocol):
         self._done: Optional[asyncio.Future] = None
         self._writes = 0
         self.slices = SliceEngine(self)
-        self.http = HttpServer(Api(self), lambda: self.frozen)
+        api = Api(self)
+        self.http = HttpServer(api, lambda: self.frozen)
+        self.app_http = HttpServer(api.application, lambda: self.frozen)
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -137,6 +134,7 @@ class Node(asyncio.DatagramProtocol):
                 if transport is not None:
                     transport.close()
             await self.http.close()
+            await self.app_http.close()
 
     def finish(self, code: int) -> None:
         if self._done is not None and not self._done.done():
@@ -155,6 +153,16 @@ class Node(asyncio.DatagramProtocol):
         await asyncio.sleep(self.t(EXIT_AFTER - BYE_AFTER))
         self.finish(143)
 
+    def _withdraw(self):
+        """After POST shutdown: leave once no slice runs here; the process stays (docs/product.md 1)."""
+        entry = self.store.get("lifecycle/" + self.id)
+        if self.gone or not self.ready or entry is None or (entry["state"], entry["inc"]) != ("SHUTTING_DOWN", self.inc):
+            return
+        if not any(key.endswith("/" + self.id) for key, _ in self.store.items("instance/")):
+            self.say_bye()
+            self.links.clear()
+            self.ready = False
+
     def say_bye(self):
         for peer in list(self.links):
             self._send(peer, {"t": "bye"})
@@ -167,21 +175,30 @@ class Node(asyncio.DatagramProtocol):
             try:
                 await self.http.listen(self.bind, self.settings.management_port, answering=False)
             except OSError:
-                raise Exit(1, TAKEN_MANAGEMENT_PORT, ["Failed to bind management port %d: Address already in use" % self.settings.management_port])
+                raise Exit(1, TAKEN_MANAGEMENT_PORT, [log_line("ERROR", "exitWithError", "Failed to start node: Failed to bind to port %d: Address already in use" % self.settings.management_port)])
             try:
                 self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(self.bind, self.settings.cluster_port))
             except OSError:
-                raise Exit(1, TAKEN_CLUSTER_PORT, ["Failed to bind cluster port %d: Address already in use" % self.settings.cluster_port])
+                raise Exit(1, TAKEN_CLUSTER_PORT, [
+                    log_line("ERROR", "exitWithError", "Failed to start node: Failed to bind QUIC server to port %d: Cause:" % self.settings.cluster_port),
+                    "  java.net.BindException: Address already in use",
+                ])
             try:
                 self._gossip, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=(self.bind, self.settings.cluster_port + GOSSIP_OFFSET))
             except OSError:
-                self.say("Failed to start SWIM gossip on port %d: Address already in use" % (self.settings.cluster_port + GOSSIP_OFFSET))
+                pass  # the product says nothing and keeps running
+            self.say(log_line("INFO", "start", "Starting Aether node NodeId[id=%s]" % self.id))
             await asyncio.sleep(boot + self.t(self.switches.boot_delay))
             for peer, (host, port) in self.settings.peers.items():
                 try:
                     self._addresses[peer] = (socket.gethostbyname(host), port)
                 except OSError:
                     self.say("Cannot resolve %s of peer %s" % (host, peer))
+            if self.settings.app_enabled:
+                try:
+                    await self.app_http.listen(self.bind, self.settings.app_port, answering=True)
+                except OSError:
+                    self.say(log_line("ERROR", "start", "Failed to bind to port %d: Address already in use" % self.settings.app_port))
             self.http.answering = True
             self.connecting_since = self.now()
         except Exit as end:
@@ -199,6 +216,7 @@ class Node(asyncio.DatagramProtocol):
             self._beat()
             self._drop_silent()
             self._progress()
+            self._withdraw()
 
     async def _engine(self):
         while True:
@@ -318,7 +336,8 @@ class Node(asyncio.DatagramProtocol):
     def _link(self, peer, message, addr):
         self.links[peer] = Link(inc=message["inc"], address=addr, heard=self.now(), fresh=message.get("fresh", False))
         self.barred.pop(peer, None)
-        self._event("CONNECTION_ESTABLISHED", "Connected to node %s" % peer, {"nodeId": peer})
+        self.event("CONNECTION_ESTABLISHED", "Connected to node %s" % peer, {"nodeId": peer})
+        self.event("NODE_JOINED", "Node %s joined cluster (now %d nodes)" % (peer, len(self.members())), {"nodeId": peer, "clusterSize": str(len(self.members()))})
         if self.stateless:
             self._list_locally(peer)
 
@@ -390,7 +409,7 @@ class Node(asyncio.DatagramProtocol):
             self.last_leader, self.leaderless_until = peer, self.now() + leaderless
         if self.stateless:
             self.store.apply({"lifecycle/" + peer: None}, (self.store.time + 1, self.id))
-        self._event("CONNECTION_LOST", "Disconnected from node %s" % peer, {"nodeId": peer}, "WARNING")
+        self.event("NODE_LEFT", "Node %s left cluster (now %d nodes)" % (peer, len(self.members())), {"nodeId": peer, "clusterSize": str(len(self.members()))})
 
     @property
     def majority(self) -> int:
@@ -404,7 +423,6 @@ class Node(asyncio.DatagramProtocol):
         if self.ready:
             if not enough:
                 self.ready = False
-                self._event("QUORUM_LOST", "Quorum lost", {}, "CRITICAL")
             return
         if not enough or self.switches.never_ready or self.leaving:
             self.form_at = self.sync_until = None
@@ -416,6 +434,8 @@ class Node(asyncio.DatagramProtocol):
             return
         elif donors:
             self._synchronise(min(donors))
+        elif any(link.has_state for link in self.links.values()):
+            return  # it has the state and, without a majority so far, cannot give it yet
         elif all(link.fresh for link in self.links.values()):
             self._form()
         else:
@@ -490,7 +510,7 @@ class Node(asyncio.DatagramProtocol):
         self.ready, self.stateless = True, stateless
         if stateless:
             self._list_locally(self.id)
-        self._event("QUORUM_ESTABLISHED", "Quorum established", {})
+        self.event("QUORUM_ESTABLISHED", "Quorum established", {})
         self.say("Node %s is ready with %d peers" % (self.id, len(self.links)))
 
     def _list_locally(self, peer):
@@ -510,9 +530,15 @@ class Node(asyncio.DatagramProtocol):
         return lowest
 
     def _lead(self):
-        if self.leader() != self.id or self.leaving:
+        leader, before = self.leader(), self.known_leader
+        if leader is not None and leader != before:
+            self.known_leader = leader
+            self.event("LEADER_ELECTED", "Node %s elected as leader" % leader, {"leaderId": leader})
+        if leader != self.id or self.leaving:
             return
         changes: Dict[str, Any] = {}
+        if before not in (None, leader):
+            changes.update(self.slices.rejected())
         here = {self.id: self.inc, **{p: link.inc for p, link in self.links.items() if link.ready}}
         for peer, inc in here.items():
             known = self.store.get("lifecycle/" + peer)
@@ -575,6 +601,7 @@ class Node(asyncio.DatagramProtocol):
     def _commit(self, key):
         write = self.pending.pop(key)
         self.store.apply(write["changes"], write["version"])
+        self._tell(write["changes"])
         if not write["internal"]:
             self.last_write = self.now()
         for peer in list(self.links):
@@ -585,21 +612,25 @@ class Node(asyncio.DatagramProtocol):
     def _on_commit(self, peer, message, addr):
         if not message["internal"]:
             self.last_write = self.now()
-        if self.has_state:
-            self.store.apply(message["changes"], tuple(message["version"]))
+        if self.has_state and self.store.apply(message["changes"], tuple(message["version"])):
+            self._tell(message["changes"])
+
+    def _tell(self, changes):
+        """Events of what was agreed on."""
+        for key, value in changes.items():
+            if key.startswith("instance/") and value is not None and value["state"] in ("ACTIVATING", "ACTIVE"):
+                artifact, host = key[len("instance/"):].rsplit("/", 1)
+                kind, text = ("DEPLOYMENT_COMPLETED", "Deployed %s on %s") if value["state"] == "ACTIVE" else ("DEPLOYMENT_STARTED", "Deploying %s to %s")
+                self.event(kind, text % (artifact, host), {"artifact": artifact, "nodeId": host})
 
     # --- what it says about itself -----------------------------------------------------------------------------------------
 
     def members(self) -> List[str]:
         return list(self.links) + [self.id]
 
-    def _event(self, kind, summary, details, severity="INFO"):
+    def event(self, kind, summary, details, severity="INFO"):
         stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
         event = {"timestamp": stamp, "type": kind, "severity": severity, "summary": summary}
         if details:
             event["details"] = details
         self.events.append(event)
-
-
-def wall_ms() -> int:
-    return int(time.time() * 1000)

@@ -86,13 +86,21 @@ def read(argv: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> Se
     settings.app_port = int(app.get("port", 8070))
     if settings.app_enabled:
         settings.keys = _keys(app.get("api-keys", {}), environ.get("AETHER_API_KEYS", ""))
-    _tls(settings, document, cluster, environ)
     log.append(log_line("INFO", "logStartupInfo", "Starting Aether node NodeId[id=%s] on port %d" % (settings.node_id, settings.cluster_port)))
     log.append(log_line("INFO", "logStartupInfo", "Management API on port %d" % settings.management_port))
     shown = ", ".join("NodeInfo[id=NodeId[id=%s], address=NodeAddress[host=%s, port=%d], role=ACTIVE, labels={}]" % (i, h, p) for i, (h, p) in settings.peers.items())
     log.append(log_line("INFO", "logStartupInfo", "Peers: [%s]" % shown))
+    if document:
+        log.append(log_line("INFO", "logConfigDetails", "Config: environment=%s, nodes=%s, heap=%s" % (
+            cluster.get("environment", "docker"), cluster.get("nodes", 3), document.get("node", {}).get("heap", "256m"))))
+    _tls(settings, document, cluster, environ)
+    if not settings.tls:
+        log.append(log_line("WARN", "createInsecureClient", "Creating insecure QUIC client context - FOR DEVELOPMENT ONLY!"))
     if not peers and settings.node_id not in settings.peers:
-        raise Exit(1, 1.5, log + ["Exception in thread \"main\" java.util.NoSuchElementException: No value present"])
+        raise Exit(1, 1.5, log + [
+            'Exception in thread "main" java.lang.IllegalStateException: Unwrap error: Composite:',
+            "    |   Self node NodeId[id=%s] must be in coreNodes" % settings.node_id,
+        ])
     return settings
 
 
@@ -186,11 +194,11 @@ def _keys(tables, variable) -> Dict[str, str]:
 def _tls(settings, document, cluster, environ) -> None:
     environment = cluster.get("environment", "docker")
     if cluster.get("tls"):
-        tls = document.get("tls", {})
-        if tls.get("cluster_secret") or environ.get("AETHER_CLUSTER_SECRET"):
+        if document.get("tls", {}).get("cluster_secret") or environ.get("AETHER_CLUSTER_SECRET"):
+            # Here the management port would get its certificate from the secret (docs/product.md 7).
             settings.tls = True
-            settings.log.append(log_line("WARN", "setupTls", "This simulated node does not speak TLS yet; it goes on without."))
+            settings.log.append(log_line("WARN", "wireAutoTls", "This simulated node does not speak TLS yet; it goes on without."))
         else:
-            settings.log.append(log_line("ERROR", "setupTls", "Failed to setup TLS: cluster secret is required"))
-    elif environment != "local":
-        settings.log.append(log_line("WARN", "logSecurity", "*** SECURITY WARNING: Running without TLS in %s environment ***" % environment))
+            settings.log.append(log_line("ERROR", "lambda$wireAutoTls$1", "Failed to setup TLS: No cluster secret configured. Set 'cluster_secret' in [tls] section or AETHER_CLUSTER_SECRET environment variable. A cluster secret is required for TLS certificate generation."))
+    elif document and environment != "local":
+        settings.log.append(log_line("WARN", "warnInsecureTlsInNonLocal", "*** SECURITY WARNING: Running without TLS in non-LOCAL environment. Cluster transport will use insecure self-signed certificates with no mutual authentication. Configure TLS via [tls] section in aether.toml for production deployments. ***"))

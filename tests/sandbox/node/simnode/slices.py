@@ -57,6 +57,16 @@ class SliceEngine:
         for host in sorted(staying)[target["instances"]:]:
             changes["instance/%s/%s" % (artifact, host)] = {"state": "UNLOADING", "at": node.store.time}
 
+    def rejected(self) -> Dict[str, Any]:
+        """A new leader takes up every slice of every blueprint, those as well that were not taken when they were posted."""
+        targets = dict(self.node.store.items("target/"))
+        return {
+            "target/" + e["artifact"]: {"instances": e["instances"], "min": e["min"], "owner": identity}
+            for identity, blueprint in self.node.store.items("blueprint/")
+            for e in blueprint["slices"]
+            if e["artifact"] not in targets
+        }
+
     def _load(self, host, changes) -> int:
         """How many instances a host has or is about to get."""
         here = {key for key, _ in self.node.store.items("instance/")}
@@ -66,7 +76,7 @@ class SliceEngine:
     def _drain(self, targets, on_duty, changes):
         node = self.node
         for host, entry in node.store.items("lifecycle/"):
-            if entry["state"] != "DRAINING" or ("lifecycle/" + host) in changes:
+            if entry["state"] not in ("DRAINING", "SHUTTING_DOWN") or node.switches.stuck_drain or ("lifecycle/" + host) in changes:
                 continue
             held = [a for a in targets if host in self.instances(a)]
             for artifact in sorted(held):
@@ -77,5 +87,5 @@ class SliceEngine:
                 if placed[host]["state"] != "UNLOADING" and node._after("move/%s/%s/%s" % (host, artifact, entry["at"]), (MOVED_EVERY[0] - UNLOADING[1], MOVED_EVERY[1] - UNLOADING[1])):
                     changes["instance/%s/%s" % (artifact, host)] = {"state": "UNLOADING", "at": node.store.time}
                 break
-            if not held and node._after("empty/%s/%s" % (host, entry["at"]), (0.05, 0.1)):
+            if not held and entry["state"] == "DRAINING" and node._after("empty/%s/%s" % (host, entry["at"]), (0.05, 0.1)):
                 changes["lifecycle/" + host] = dict(entry, state="DECOMMISSIONED")

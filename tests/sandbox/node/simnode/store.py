@@ -12,9 +12,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from typing import Any, Dict, Iterator, Tuple
 
 Version = Tuple[int, str]
+WRITE_TIMEOUT = 10.0  # seconds before time_factor
+DEFAULT_THRESHOLDS = {"cpu.usage": {"warning": 0.7, "critical": 0.9}, "heap.usage": {"warning": 0.7, "critical": 0.85}}
+
+
+class Inactive(Exception):
+    """A write that this node cannot take now."""
+
+
+def wall_ms() -> int:
+    return int(time.time() * 1000)
 
 
 class Store:

@@ -34,7 +34,10 @@ class Switches:
     http_503: float = 0.0  # this many seconds from when it is set every request gets 503
     error_but_applied: bool = False  # a write is applied and answered with 500
     write_every: float = 0.0  # this node writes through the consensus every so many seconds
+    latency: float = 0.0  # seconds before every answer
     reject_drain: bool = False
+    stuck_drain: bool = False  # a drain never ends (set it on the leader)
+    reject_blueprint: bool = False  # answered "applied", but its slices are not taken
     slice_fail: str = ""  # instances of artifacts that contain this text fail
     slice_delay: float = 0.0  # added to the time an instance takes to become active
     artifacts: str = "org.example"  # artifacts whose group begins so resolve without an upload

@@ -68,12 +68,13 @@ class SimCluster:
     def t(self, seconds: float) -> float:
         return seconds * self.time_factor
 
-    def start(self, node: str, peers: Optional[Sequence[str]] = None, **switches) -> Node:
-        """Start one node with the list ``peers`` (by default every id known now)."""
+    def start(self, node: str, peers: Optional[Sequence[str]] = None, core_max: int = 0, app_port: int = 0, **switches) -> Node:
+        """Start one node with the list ``peers`` (by default every id known now); its application port only when given."""
         names = list(peers or self.ids)
         settings = Settings(
             node_id=node, cluster_port=self.ports[node][0], management_port=self.ports[node][1],
-            peers={i: ("127.0.0.1", self.ports[i][0]) for i in names}, keys=dict(self.api_keys),
+            peers={i: ("127.0.0.1", self.ports[i][0]) for i in names}, keys=dict(self.api_keys), core_max=core_max,
+            app_enabled=bool(app_port), app_port=app_port or 8070,
         )
         values = Switches()
         values.update({"time_factor": self.time_factor, **self.defaults, **switches})
