@@ -43,6 +43,7 @@ class Plan:
     to_finish: List[str] = field(default_factory=list)
     to_add: List[str] = field(default_factory=list)
     to_roll: List[str] = field(default_factory=list)
+    to_write: List[str] = field(default_factory=list)
     to_heal: List[str] = field(default_factory=list)
     lists: Dict[str, List[str]] = field(default_factory=dict)
     started_before: Dict[str, List[str]] = field(default_factory=dict)
@@ -52,10 +53,10 @@ class Plan:
 
     @property
     def done(self) -> bool:
-        return not (self.to_start or self.to_finish or self.to_add or self.to_roll or self.to_heal or self.refusals)
+        return not (self.to_start or self.to_finish or self.to_add or self.to_roll or self.to_write or self.to_heal or self.refusals)
 
     def action(self, node: str) -> str:
-        for action, nodes in (("finish", self.to_finish), ("start", self.to_start), ("add", self.to_add), ("roll", self.to_roll), ("heal", self.to_heal)):
+        for action, nodes in (("finish", self.to_finish), ("start", self.to_start), ("add", self.to_add), ("roll", self.to_roll), ("write", self.to_write), ("heal", self.to_heal)):
             if node in nodes:
                 return action
         return "none"
@@ -81,38 +82,51 @@ def plan_bootstrap(observation: Observation, abandoned=()) -> Plan:
     return plan
 
 
-def plan_grow(observation: Observation, abandoned=(), allow_even=False, roll_lists=True) -> Plan:
-    """Add what is not a member yet, then give the longer list to those that run with a shorter one."""
+def plan_grow(observation: Observation, abandoned=(), allow_even=False, roll_lists=True, replacing=(), leaving=(), stale=()) -> Plan:
+    """Add what is not a member yet, then give the longer list to those that run with a shorter one.
+
+    ``replacing``: voters whose dead host has been replaced, to be added under the id that the lists have already.
+    ``leaving``: ids that are dead and that the new lists do without. ``stale``: voters whose list on disk has another
+    address of somebody; looked at only when somebody is replaced. Where the dialect shows no lists (docs/product.md 10),
+    those on disk are all there is and are written without a restart.
+    """
     plan = _plan("grow", observation, abandoned)
     voters = list(observation.voters)
     answering = {v.id: v for v in observation.answering()}
     if not answering:
         plan.refusals.append(Refusal("no_cluster", "No node of the inventory answers: there is no cluster to grow. Form one with site.yml; if there ought to be one, look at the hosts first."))
         return plan
-    _refuse_strangers(plan, observation)
-    founders = _founders(observation, plan.verdict)
+    _refuse_strangers(plan, observation, replacing, leaving)
+    founders = _founders(observation, plan.verdict) - {i for i in replacing if i not in answering}
+    if not all(v.has_lists for v in answering.values()):
+        # Here the voters are no denominator yet: only the founders are in the cluster.
+        plan.verdict = judge(observation, tuple(i for i in voters if i in founders))
+        plan.baseline = plan.verdict.with_state
     dead = [i for i in voters if i in founders and i not in answering and i not in plan.to_finish]
     plan.to_add = [i for i in voters if i not in plan.to_finish and i not in founders and not _is_member(observation, plan.verdict, i, founders)]
-    old = [i for i in voters if i in answering and answering[i].core_nodes != frozenset(voters)]
-    plan.old_lists_touched = any(i in founders and i not in old for i in answering)
+    old = [i for i in voters if i in answering and (answering[i].core_nodes != frozenset(voters) or (replacing and i in stale))]
+    plan.old_lists_touched = any(i in founders and i not in old for i in answering) and not replacing
     if roll_lists:
-        plan.to_roll = order_for_roll([i for i in old if i not in plan.to_add and i not in plan.to_finish], plan.verdict.leader)
-        plan.to_heal = [i for i in _healable(observation, plan.verdict) if i not in plan.to_add + plan.to_roll + plan.to_finish]
+        behind = order_for_roll([i for i in old if i not in plan.to_add and i not in plan.to_finish], plan.verdict.leader)
+        plan.to_roll = [i for i in behind if answering[i].has_lists]
+        plan.to_write = [i for i in behind if not answering[i].has_lists]
+        plan.to_heal = [i for i in _healable(observation, plan.verdict) if i not in plan.to_add + plan.to_roll + plan.to_finish and i not in replacing]
     elif old:
         plan.notes.append("The lists of %s stay as they are (aether_roll_lists is false)." % ", ".join(old))
     if dead:
         plan.refusals.append(
-            Refusal("member_down", "%s %s in the running members' lists and does not answer: growing rolls every old member, and with one down there is no margin for that. Bring it back first: start the service on its host." % (", ".join(dead), "is" if len(dead) == 1 else "are"))
+            Refusal("member_down", "%s %s in the running members' lists and does not answer: growing needs every old member, and with one down there is no margin. Bring it back first: start the service on its host; one that is gone for good is replaced with replace_node.yml." % (", ".join(dead), "is" if len(dead) == 1 else "are"))
         )
-    if plan.to_add or plan.to_roll:
+    if plan.to_add or plan.to_roll or plan.to_write:
         _refuse_size(plan, len(voters), allow_even)
-    if plan.to_add or plan.to_roll or plan.to_heal:
-        _refuse_without_margin(plan)
+    if plan.to_add or plan.to_roll or plan.to_write or plan.to_heal:
+        # A replacement brings the margin back itself, and where lists are only written nobody is stopped.
+        _refuse_without_margin(plan, stops=not (replacing or leaving) and all(v.has_lists for v in answering.values()))
     return plan
 
 
-def plan_roll(observation: Observation, abandoned=()) -> Plan:
-    """Restart everyone, one at a time, the leader last."""
+def plan_roll(observation: Observation, abandoned=(), restarted=()) -> Plan:
+    """Restart everyone, the leader last; ``restarted``: those that an earlier run of the same token has restarted already."""
     plan = _plan("roll", observation, abandoned)
     answering = [v.id for v in observation.answering()]
     if not answering:
@@ -125,8 +139,11 @@ def plan_roll(observation: Observation, abandoned=()) -> Plan:
     differing = sorted({v.id for v in observation.answering() if v.core_nodes and v.core_nodes != frozenset(observation.voters)})
     if differing:
         plan.notes.append("The lists of %s differ from the inventory; they get the inventory's list on the way." % ", ".join(differing))
-    plan.to_roll = order_for_roll([i for i in observation.voters if i in answering and i not in plan.to_finish], plan.verdict.leader)
-    _refuse_without_margin(plan)
+    plan.to_roll = order_for_roll([i for i in observation.voters if i in answering and i not in plan.to_finish and i not in restarted], plan.verdict.leader)
+    if restarted:
+        plan.notes.append("Already restarted for this token: %s." % ", ".join(i for i in observation.voters if i in restarted))
+    if plan.to_roll or plan.to_finish:
+        _refuse_without_margin(plan)
     return plan
 
 
@@ -174,7 +191,7 @@ def _healable(observation: Observation, verdict: Verdict) -> List[str]:
     return [
         v.id
         for v in observation.answering()
-        if not verdict.members[v.id].has_state and not only_host_of(observation, verdict, v.id)
+        if v.has_lifecycle and not verdict.members[v.id].has_state and not only_host_of(observation, verdict, v.id)
     ]
 
 
@@ -202,22 +219,26 @@ def _refuse_size(plan: Plan, size: int, allow_even: Optional[bool]) -> None:
         )
 
 
-def _refuse_strangers(plan: Plan, observation: Observation) -> None:
-    strangers = sorted({i for v in observation.answering() for i in v.core_nodes} - set(observation.voters))
+def _refuse_strangers(plan: Plan, observation: Observation, replacing=(), leaving=()) -> None:
+    strangers = sorted({i for v in observation.answering() for i in v.core_nodes} - set(observation.voters) - set(leaving))
+    if replacing or leaving:
+        # A list on disk without ids still has the address of the host that is gone.
+        strangers = [i for i in strangers if ":" not in i]
     if strangers:
         plan.refusals.append(
-            Refusal("not_in_inventory", "The running members have %s in their lists, the inventory has not: the new lists would drop a voter. Add it to the group aether_nodes." % ", ".join(strangers))
+            Refusal("not_in_inventory", "The running members have %s in their lists, the inventory has not: the new lists would drop a voter. Add it to the group aether_nodes; one that is gone for good is replaced with replace_node.yml." % ", ".join(strangers))
         )
     for reason in plan.verdict.reasons:
         if reason.code in ("foreign", "wrong_id", "unauthorized"):
             plan.refusals.append(Refusal(reason.code, reason.sentence))
 
 
-def _refuse_without_margin(plan: Plan) -> None:
+def _refuse_without_margin(plan: Plan, stops: bool = True) -> None:
+    """``stops``: whether a member is going to be stopped."""
     verdict = plan.verdict
     if not verdict.holds("majority"):
         plan.refusals.append(Refusal("no_majority", "There is no sound majority to build on: %s" % " ".join(r.sentence for r in verdict.explaining("majority"))))
-    elif verdict.can_lose < 1 and not plan.to_finish:
+    elif stops and verdict.can_lose < 1 and not plan.to_finish:
         plan.refusals.append(Refusal("no_margin", "The cluster can lose no member now (%d sound, %d needed), and this would stop one at a time." % (verdict.have, verdict.needed)))
 
 
@@ -235,8 +256,11 @@ def explain(plan: Plan, observation: Observation, node: str) -> str:
         listed = any(node in v.core_nodes for v in observation.answering())
         return "%s: %s; would be installed, started and added." % (node, "in the running lists but does not answer" if listed else "new")
     if action == "roll":
-        why = "its list lacks %s" % ", ".join(sorted(set(observation.voters) - view.core_nodes)) if plan.operation == "grow" else "restart"
+        lacks = ", ".join(sorted(set(observation.voters) - view.core_nodes))
+        why = "restart" if plan.operation != "grow" else "its list lacks %s" % lacks if lacks else "its list has an address or an id that is gone"
         return "%s: would be restarted (%s)%s." % (node, why, ", last, because it leads" if node == plan.verdict.leader else "")
+    if action == "write":
+        return "%s: its list on disk would be renewed; it takes effect at its next start." % node
     if action == "heal":
         return "%s: %s but without state; would be stopped and started again." % (node, "ready" if member.ready else "up")
     if not member.answers:

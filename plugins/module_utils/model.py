@@ -11,8 +11,8 @@ nothing (docs/product.md 3), so nothing here merges views.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import FrozenSet, Mapping, Optional, Tuple
+from dataclasses import dataclass, field, replace
+from typing import FrozenSet, Mapping, Optional, Sequence, Tuple
 
 ON_DUTY = "ON_DUTY"
 DECOMMISSIONED = "DECOMMISSIONED"
@@ -54,7 +54,8 @@ class View:
     ``lifecycle``: id -> state, ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted.
     ``evidence``: sorted pairs (what, value) of everything a member without state would lack:
     blueprints, thresholds that differ from the product's defaults, slice targets. Empty when
-    there is nothing to compare state by. ``has_lifecycle``, ``has_leader``: what its dialect can tell.
+    there is nothing to compare state by. ``has_lifecycle``, ``has_leader``, ``has_lists``: what its dialect can tell;
+    without lists, ``cluster_size`` is 0 and ``core_nodes`` empty unless somebody knows them from the disk of its host.
     """
 
     endpoint: str
@@ -72,6 +73,7 @@ class View:
     targets: Mapping[str, int] = field(default_factory=dict)
     has_lifecycle: bool = True
     has_leader: bool = True
+    has_lists: bool = True
 
     @property
     def answers(self) -> bool:
@@ -100,6 +102,14 @@ class Observation:
             if view.name == node and not view.answers:
                 return view
         return None
+
+    def with_disk_lists(self, lists: Mapping[str, Sequence[str]]) -> "Observation":
+        """The same, where views whose dialect shows no list get the one on their host's disk: id -> ids, itself included."""
+        views = tuple(
+            replace(v, core_nodes=frozenset(lists[v.id]), cluster_size=len(lists[v.id])) if v.answers and not v.has_lists and lists.get(v.id) else v
+            for v in self.views
+        )
+        return replace(self, views=views)
 
     def answering(self) -> Tuple[View, ...]:
         """Views of voters that answer, one per id, in the voters' order."""

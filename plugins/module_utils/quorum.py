@@ -121,7 +121,12 @@ def _first(observation, views):
 
 
 def has_state(view: View, reference: Optional[View], answering: FrozenSet[str]) -> bool:
-    """Does ``view`` show what the reference group shows? ``answering``: ids of the voters that answer."""
+    """Does ``view`` show what the reference group shows? ``answering``: ids of the voters that answer.
+
+    Without lifecycle (docs/product.md 10) the node list is all there is: it has every voter that answers and has a quorum.
+    """
+    if not view.has_lifecycle:
+        return (view.peers | {view.id}) >= answering
     if reference is None:
         return False
     if view.evidence != reference.evidence:
@@ -129,12 +134,16 @@ def has_state(view: View, reference: Optional[View], answering: FrozenSet[str]) 
     return frozenset(view.lifecycle) >= (frozenset(reference.lifecycle) & answering)
 
 
-def quorum_of(view: View, ready: FrozenSet[str]) -> bool:
-    """Has this member a quorum by its own denominator, counting only peers that say themselves they are ready?"""
-    if view.cluster_size < 1:
+def quorum_of(view: View, ready: FrozenSet[str], unlisted: int = 0) -> bool:
+    """Has this member a quorum by its own denominator, counting only peers that say themselves they are ready?
+
+    ``unlisted``: the denominator where the dialect shows no lists: how many had state when the operation began, else how many voters there are.
+    """
+    size = view.cluster_size or (0 if view.has_lists else unlisted)
+    if size < 1:
         return False
     count = len((view.peers & ready) | {view.id})
-    return count >= view.cluster_size // 2 + 1
+    return count >= size // 2 + 1
 
 
 def survives(observation: Observation, with_state: FrozenSet[str], lost: FrozenSet[str], baseline: int = 0) -> bool:
@@ -144,16 +153,17 @@ def survives(observation: Observation, with_state: FrozenSet[str], lost: FrozenS
     more than half of those that have state now, and of ``baseline`` (how many had it when the operation began;
     0: not known). A member cut off already counts as lost, in the denominator too: it must not be needed.
     """
-    rest, ready = _remaining(observation, with_state, lost)
+    rest, ready = _remaining(observation, with_state, lost, baseline)
     if not rest or 2 * len(rest) <= max(len(with_state), baseline):
         return False
-    return all(quorum_of(v, ready) for v in rest)
+    return all(quorum_of(v, ready, baseline or len(observation.voters)) for v in rest)
 
 
-def _remaining(observation, with_state, lost):
+def _remaining(observation, with_state, lost, baseline):
     """Views of the members with state and quorum that stay when ``lost`` go, and the ids that stay ready."""
     ready = frozenset(v.id for v in observation.answering() if v.ready)
-    rest = [v for v in observation.answering() if v.id in with_state and v.id not in lost and quorum_of(v, ready)]
+    unlisted = baseline or len(observation.voters)
+    rest = [v for v in observation.answering() if v.id in with_state and v.id not in lost and quorum_of(v, ready, unlisted)]
     return rest, ready - lost
 
 
@@ -180,7 +190,8 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
     ids = frozenset(v.id for v in answering)
     ready = frozenset(v.id for v in answering if v.ready)
     reference = reference_view(observation)
-    stateful = frozenset(v.id for v in answering if has_state(v, reference, ids))
+    stateful = frozenset(v.id for v in answering if has_state(v, reference, ids if v.has_lifecycle else ready))
+    size = len(baseline) if baseline else 0
     leader, leaders = _common_leader(answering, stateful, ids)
     reasons = list(_trouble(observation))
 
@@ -195,12 +206,12 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
             id=voter,
             answers=True,
             ready=view.ready,
-            has_quorum=quorum_of(view, ready),
+            has_quorum=quorum_of(view, ready, size or len(observation.voters)),
             has_state=voter in stateful,
             led=led,
             state=view.lifecycle.get(voter),
         )
-        reasons.extend(_findings(observation, view, members[voter], ids, reference))
+        reasons.extend(_findings(observation, view, members[voter], ids, ready, reference))
 
     if len(leaders) > 1:
         said = ", ".join("%s names %s" % (v.id, v.leader) for v in answering if v.id in stateful and v.leader in ids)
@@ -216,7 +227,9 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
             Reason(
                 "state_evidence_none",
                 None,
-                "There is nothing to compare state by (no blueprint, no changed threshold): a member without state can be told by its lifecycle list only.",
+                "There is nothing to compare state by (no blueprint, no changed threshold): a member without state can be told by its lifecycle list only."
+                if all(v.has_lifecycle for v in answering)
+                else "This API shows nothing to compare state by: members are judged by their node lists.",
             )
         )
 
@@ -226,7 +239,6 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
         reasons.append(
             Reason("lost_majority", None, "%d sound member%s, %d needed." % (len(sound), "" if len(sound) == 1 else "s", needed), BOTH)
         )
-    size = len(baseline) if baseline else 0
     if without and not survives(observation, stateful, frozenset(without), size):
         reasons.append(Reason("would_not_survive", None, _why_not(observation, stateful, without, size), BOTH))
     return Verdict(
@@ -292,17 +304,20 @@ def _trouble(observation):
             yield Reason("down", voter, "%s: none of the endpoints answers for it." % voter, COMPLETE)
 
 
-def _findings(observation, view, member, ids, reference):
+def _findings(observation, view, member, ids, ready, reference):
     """What one member that answers says against itself."""
     node = view.id
     if not member.ready:
         yield Reason("not_ready", node, "%s answers but is not ready." % node, COMPLETE)
-    if not member.has_state:
+    if not member.has_state and not view.has_lifecycle:
+        unseen = sorted(ready - view.peers - {node})
+        yield Reason("split_views", node, "%s does not list %s, which answers and has a quorum: the views are split." % (node, ", ".join(unseen)), COMPLETE)
+    elif not member.has_state:
         yield Reason("no_state", node, "%s is %s but without state: %s." % (node, "ready" if member.ready else "up", _lacking(view, reference, ids)), COMPLETE)
     elif not member.has_quorum:
         yield Reason(
             "no_quorum", node,
-            "%s has no quorum: of the %d in its list it sees too few that are ready." % (node, view.cluster_size), COMPLETE,
+            "%s has no quorum: of the %s it sees too few that are ready." % (node, "%d in its list" % view.cluster_size if view.cluster_size else "voters"), COMPLETE,
         )
     if view.has_leader and member.has_state:
         if view.leader is None:
@@ -362,9 +377,9 @@ def _compare_lists(observation, answering):
 
 
 def _why_not(observation, stateful, without, baseline):
-    rest, ready = _remaining(observation, stateful, frozenset(without))
+    rest, ready = _remaining(observation, stateful, frozenset(without), baseline)
     names, had = ", ".join(without), max(len(stateful), baseline)
     if 2 * len(rest) <= had:
         left = ", ".join(v.id for v in rest) or "none"
         return "Without %s only %d of %d members with state would be left with a quorum (%s): not more than half." % (names, len(rest), had, left)
-    return "Without %s there would be no quorum left for %s." % (names, ", ".join(v.id for v in rest if not quorum_of(v, ready)))
+    return "Without %s there would be no quorum left for %s." % (names, ", ".join(v.id for v in rest if not quorum_of(v, ready, baseline or len(observation.voters))))

@@ -4,22 +4,24 @@
 
 """What does this Aether call that, and at which path? One module per dialect.
 
-A dialect is a module with ``NAME``, what it can do (``HAS_LIFECYCLE``, ``HAS_LEADER``), ``recognise``,
-``read_view`` and one function per write. It knows the model and the client, nothing above.
+A dialect is a module with ``NAME``, what it can tell (``HAS_LIFECYCLE``, ``HAS_LEADER``, ``HAS_LISTS``, ``HAS_IDS``), ``recognise``,
+``read_view``, ``connected_peers`` and one function per write. It knows the model and the client, nothing above.
 """
 
 from __future__ import annotations
 
 from ..client import Client, EndpointTrouble
 from ..model import AetherError
-from . import v1
+from . import runbook, v1
 
-DIALECTS = {v1.NAME: v1}
+DIALECTS = {v1.NAME: v1, runbook.NAME: runbook}
+TELLING = "/health"
 
 
 def choose(api: str, client: Client):
-    """The dialect module for option ``api``; ``auto`` asks each endpoint once and takes the first that is recognised.
+    """The dialect module for option ``api``; ``auto`` asks each endpoint one cheap question, all at once, and takes the first that is recognised.
 
+    ``GET /health`` tells them apart: v1 has no such path and says so in its own words, the runbook's API answers with its quorum.
     When nothing answers at all there is nothing to tell dialects by, and v1 is assumed: every read will
     report the endpoint's own trouble anyway. Raises AetherError (kind ``unknown_api``) when endpoints answer
     but speak no known dialect.
@@ -28,13 +30,11 @@ def choose(api: str, client: Client):
         return DIALECTS[api]
 
     def ask(endpoint):
-        for dialect in DIALECTS.values():
-            try:
-                if dialect.recognise(client, endpoint):
-                    return dialect
-            except EndpointTrouble as error:
-                return error.trouble
-        return None
+        try:
+            answer = client.read(endpoint, TELLING, accept=(200, 404, 503), retries=0)
+        except EndpointTrouble as error:
+            return error.trouble
+        return next((d for d in DIALECTS.values() if d.recognise(answer)), None)
 
     found = client.ask_all(ask)
     for dialect in DIALECTS.values():

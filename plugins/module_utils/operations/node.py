@@ -66,9 +66,11 @@ class Presence:
             lacks.append("%s is not ready" % name)
         missing = missing_in(look, name, self.among)
         if missing:
-            lacks.append("not on duty in the views of %s" % ", ".join(missing))
+            lacks.append("not %s the views of %s" % ("on duty in" if view.has_lifecycle else "in", ", ".join(missing)))
         if self.must_have_state:
-            if not member.has_state:
+            if not member.has_state and not view.has_lifecycle:
+                lacks.append("%s does not list every member that answers" % name)
+            elif not member.has_state:
                 lacks.append("%s has no state of its own" % name)
             elif not member.has_quorum:
                 lacks.append("%s has no quorum" % name)
@@ -81,7 +83,7 @@ class Presence:
 
     def _track(self, view, member):
         now = self.clock()
-        if view.ready and not member.has_state:
+        if view.ready and not member.has_state and view.has_lifecycle:
             self.stateless_since = self.stateless_since or now
         else:
             self.stateless_since = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from ..growth import Plan, explain, plan_bootstrap, plan_grow, plan_roll
+from ..growth import Plan, Refusal, explain, plan_bootstrap, plan_grow, plan_roll
 from ..model import AetherError
 from .session import Look, Session, common_result
 
@@ -17,14 +17,21 @@ ARGUMENT_SPEC = dict(
     abandoned=dict(type="list", elements="str", default=[]),
     allow_even=dict(type="bool", default=False),
     roll_lists=dict(type="bool", default=True),
+    disk_lists=dict(type="dict", default={}),
+    stale=dict(type="list", elements="str", default=[]),
+    replacing=dict(type="list", elements="str", default=[]),
+    leaving=dict(type="list", elements="str", default=[]),
+    restarted=dict(type="list", elements="str", default=[]),
     on_refusal=dict(type="str", choices=["fail", "report"], default="fail"),
 )
 
 
 def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     """Observe and decide; raises AetherError (kind ``refused``) with all refusals at once."""
-    look = session.look()
+    look = session.look(disk_lists=params["disk_lists"])
     plan = decide(params, look)
+    if params["disk_lists"] and look.observation.api == "v1" and (params.get("api") or "auto") == "auto" and not look.observation.answering():
+        plan.refusals.append(Refusal("unknown_api", "No node answers, so nobody tells which API they speak, and the lists on the hosts' disks are those of the dialect 'runbook': set aether_api to runbook or v1."))
     data = plan_data(plan, look)
     result = common_result(session, look, plan=data, msg=" ".join(data["summary"]))
     if plan.refusals and params["on_refusal"] == "fail":
@@ -41,8 +48,8 @@ def decide(params: Dict[str, Any], look: Look) -> Plan:
     if params["operation"] == "bootstrap":
         return plan_bootstrap(observation, abandoned)
     if params["operation"] == "grow":
-        return plan_grow(observation, abandoned, params["allow_even"], params["roll_lists"])
-    return plan_roll(observation, abandoned)
+        return plan_grow(observation, abandoned, params["allow_even"], params["roll_lists"], params["replacing"], params["leaving"], params["stale"])
+    return plan_roll(observation, abandoned, params["restarted"])
 
 
 def plan_data(plan: Plan, look: Look) -> Dict[str, Any]:
@@ -65,6 +72,7 @@ def plan_data(plan: Plan, look: Look) -> Dict[str, Any]:
         "to_finish": plan.to_finish,
         "to_add": plan.to_add,
         "to_roll": plan.to_roll,
+        "to_write": plan.to_write,
         "to_heal": plan.to_heal,
         "lists": plan.lists,
         "old_lists_touched": plan.old_lists_touched,

@@ -62,6 +62,9 @@ class Session:
     def dialect(self):
         if self._dialect is None:
             self._dialect = dialects.choose(self.params.get("api") or "auto", self.client)
+            unnamed = [e.url for e in self.endpoints if not e.name]
+            if unnamed and not self._dialect.HAS_IDS:
+                raise AetherError("bad_input", "The API '%s' does not tell a member's own id: name each endpoint as ID=http://HOST:PORT (%s has no name)." % (self._dialect.NAME, ", ".join(unnamed)))
         return self._dialect
 
     def endpoint_of(self, node: str) -> Endpoint:
@@ -77,13 +80,20 @@ class Session:
         voters = self.voters or tuple(sorted({v.node_id for v in views if v.node_id}))
         return Observation(voters=voters, views=tuple(views), api=self.dialect.NAME)
 
-    def look(self, baseline: Sequence[str] = (), without: Sequence[str] = ()) -> "Look":
-        """Observe and judge. What only a comparison shows counts when a second look, a second later, shows it too."""
-        first = Look(self.observe(), tuple(baseline), tuple(without))
+    def look(self, baseline: Sequence[str] = (), without: Sequence[str] = (), disk_lists: Optional[Dict[str, List[str]]] = None) -> "Look":
+        """Observe and judge. What only a comparison shows counts when a second look, a second later, shows it too.
+
+        ``disk_lists``: what is known of the members' lists where their API shows none.
+        """
+
+        def once():
+            return Look(self.observe().with_disk_lists(disk_lists or {}), tuple(baseline), tuple(without))
+
+        first = once()
         if not any(r.code in COMPARISONS for r in first.verdict.reasons):
             return first
         time.sleep(SECOND_LOOK)
-        second = Look(self.observe(), tuple(baseline), tuple(without))
+        second = once()
         before = {(r.code, r.node) for r in first.verdict.reasons}
         fleeting = [r for r in second.verdict.reasons if r.code in COMPARISONS and (r.code, r.node) not in before]
         if not fleeting:
@@ -91,7 +101,7 @@ class Session:
         # The second look shows something new: a third decides, so that two different
         # moments of a change are not taken for one lasting difference.
         time.sleep(SECOND_LOOK)
-        return Look(self.observe(), tuple(baseline), tuple(without))
+        return once()
 
     def write(self, endpoint: Endpoint, request, node: str, why: str, took_effect: Callable[[], bool]) -> bool:
         """Send a write, or only note it in check mode. Returns whether it was sent."""
