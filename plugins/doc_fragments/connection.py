@@ -27,9 +27,10 @@ options:
   api:
     description:
       - The dialect of the management API. V(auto) finds out with one request and says so in the result.
+      - V(runbook) is the API of the scaling runbook, which tells no ids; each of O(endpoints) needs its name there.
       - If not given, the environment variable E(AETHER_API) is used.
     type: str
-    choices: [auto, v1]
+    choices: [auto, v1, runbook]
     default: auto
   api_key:
     description:

@@ -21,7 +21,7 @@ def members(hostvars, hosts):
     """``hostvars | members(groups['aether_nodes'])`` -> one dict per host, in the inventory's order.
 
     Keys: id, host, address, cluster_port, management_port, endpoint (``ID=http://ADDRESS:PORT``),
-    peer (``ID:ADDRESS:PORT``). Raises AnsibleFilterError with all that is wrong at once.
+    peer (``ID:ADDRESS:PORT``) and socket (``ADDRESS:PORT``, what the dialect runbook names a peer by). Raises AnsibleFilterError with all that is wrong at once.
     """
     found, wrong = [], []
     for host in hosts:
@@ -44,6 +44,7 @@ def members(hostvars, hosts):
                 "management_port": ports["aether_management_port"],
                 "endpoint": "%s=http://%s:%d" % (identity, address, ports["aether_management_port"]),
                 "peer": "%s:%s:%d" % (identity, address, ports["aether_cluster_port"]),
+                "socket": "%s:%d" % (address, ports["aether_cluster_port"]),
             }
         )
     ids = [m["id"] for m in found]
@@ -60,6 +61,34 @@ def members(hostvars, hosts):
 def marked(hostvars, hosts):
     """Ids of the hosts on which an interrupted run left its mark (``aether__host``, registered from aether_host_info)."""
     return [m["id"] for m in members(hostvars, hosts) if _first(hostvars[m["host"]], ("aether__host",), {}).get("marker")]
+
+
+def disk_lists(hostvars, hosts):
+    """The lists on the hosts' disks, where they are of the dialect runbook (``host:port`` without the node itself): {id: [id, …]}.
+
+    ``aether__host`` of each host is what aether_host_info said. An address that the inventory does not know stays as it is.
+    """
+    everyone = members(hostvars, hosts)
+    id_of = {m["socket"]: m["id"] for m in everyone}
+    found = {}
+    for member in everyone:
+        peers = _peers(hostvars, member)
+        if peers and all(p.count(":") == 1 for p in peers):
+            found[member["id"]] = sorted({member["id"]} | {id_of.get(p, p) for p in peers})
+    return found
+
+
+def stale(hostvars, hosts):
+    """Ids of the nodes whose list on disk has an address that the inventory does not have."""
+    everyone = members(hostvars, hosts)
+    known = {m["peer"] for m in everyone} | {m["socket"] for m in everyone}
+    return [m["id"] for m in everyone if set(_peers(hostvars, m)) - known]
+
+
+def restarted(hostvars, hosts, token):
+    """Ids of the nodes that run and were restarted by a run with this token; none without a token."""
+    looks = {m["id"]: _first(hostvars[m["host"]], ("aether__host",), {}) for m in members(hostvars, hosts)}
+    return [i for i, look in looks.items() if token and look.get("restarted_for") == str(token) and look.get("active")]
 
 
 def planned(hostvars, hosts, steps, variable="aether__plan"):
@@ -90,6 +119,10 @@ def jar_checksum(path):
     return digest.hexdigest()
 
 
+def _peers(hostvars, member):
+    return _first(hostvars[member["host"]], ("aether__host",), {}).get("peers") or []
+
+
 def _first(variables, names, default):
     for name in names:
         value = variables.get(name)
@@ -100,4 +133,7 @@ def _first(variables, names, default):
 
 class FilterModule:
     def filters(self):
-        return {"members": members, "marked": marked, "planned": planned, "jar_checksum": jar_checksum}
+        return {
+            "members": members, "marked": marked, "disk_lists": disk_lists, "stale": stale, "restarted": restarted, "planned": planned,
+            "jar_checksum": jar_checksum,
+        }

@@ -54,6 +54,20 @@ def peer_findings(node_id: str, peers: Sequence[str]) -> List[str]:
     return found
 
 
+def socket_findings(peers: Sequence[str], socket: str) -> List[str]:
+    """What is wrong with a list of ``host:port``, the peers of the dialect runbook (docs/product.md 10). ``socket``: the node's own, which must not be there."""
+    found = []
+    for peer in peers:
+        host, colon, port = peer.rpartition(":")
+        if not host or not colon or ":" in host or not _is_port(port):
+            found.append("peers: '%s' is not host:port with a port from 1 to 65535." % peer)
+    for peer in sorted({p for p in peers if list(peers).count(p) > 1}):
+        found.append("peers: %s stands there twice; two nodes cannot share an address." % peer)
+    if socket and socket in peers:
+        found.append("peers: %s is the node itself; it would count itself twice. The list names the others only." % socket)
+    return found
+
+
 def port_findings(cluster_port: int, management_port: int, app_http_port: int) -> List[str]:
     """Ports in range and different, the gossip port included."""
     found = []
@@ -126,14 +140,18 @@ def check(config: Dict[str, Any]) -> List[str]:
     found = []
     if not _ID.match(node_id or ""):
         found.append("aether_node_id is %r; a node without an id of its own takes a random one at every start and counts as one voter more. Set it." % node_id)
-    found.extend(peer_findings(node_id, config["peers"]))
+    if config.get("api") == "runbook":
+        found.extend(socket_findings(config["peers"], config.get("socket") or ""))
+    else:
+        found.extend(peer_findings(node_id, config["peers"]))
     found.extend(port_findings(config["cluster_port"], config["management_port"], config["app_http_port"]))
     found.extend(java_findings(config.get("heap"), config.get("gc")))
     if config.get("environment") not in (None,) + ENVIRONMENTS:
         found.append("aether_environment is %r; it must be one of %s." % (config["environment"], ", ".join(ENVIRONMENTS)))
     if config.get("content") is not None:
         found.extend(toml_findings(config["content"], config["cluster_port"], config["management_port"]))
-    found.extend(list_findings(config["peers"], config.get("running_lists") or {}, config.get("leaving") or ()))
+    if config.get("api") != "runbook":  # which shows no lists
+        found.extend(list_findings(config["peers"], config.get("running_lists") or {}, config.get("leaving") or ()))
     return found
 
 

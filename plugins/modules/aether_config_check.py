@@ -18,10 +18,13 @@ options:
     type: str
     required: true
   peers:
-    description: The list of voters, each C(id:host:port), the node itself included.
+    description: The list of voters, each C(id:host:port), the node itself included; with O(api=runbook) each C(host:port), the node itself left out.
     type: list
     elements: str
     required: true
+  socket:
+    description: The node's own C(host:port), which the list of O(api=runbook) must not have.
+    type: str
   cluster_port:
     description: UDP port of the cluster. Gossip takes this port + 100.
     type: int

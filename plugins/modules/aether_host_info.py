@@ -10,7 +10,7 @@ module: aether_host_info
 short_description: What a host has of Aether, in one look
 version_added: 0.1.0
 description:
-  - Java, user, directories, releases, service, and the mark of an interrupted run, on the host itself. Changes nothing, needs no library.
+  - Java, user, directories, releases, service, its list of peers, and the marks that runs left, on the host itself. Changes nothing, needs no library.
 options:
   java:
     description: The Java command.
@@ -25,7 +25,7 @@ options:
     type: path
     default: /opt/aether
   data_dir:
-    description: Where the mark is.
+    description: Where the marks are.
     type: path
     default: /var/lib/aether
   service:
@@ -87,6 +87,15 @@ marker:
   description: Text of the mark that an interrupted run left; empty when there is none.
   returned: always
   type: str
+peers:
+  description: The list of peers that the service will be started with, as it stands in its unit.
+  returned: always
+  type: list
+  elements: str
+restarted_for:
+  description: The token of the last rolling restart that restarted this node; empty when there was none.
+  returned: always
+  type: str
 """
 
 import os
@@ -95,7 +104,9 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-RELEASES, CURRENT, MARKER = "releases", "current", ".rolling"
+RELEASES, CURRENT, MARKER, RESTARTED = "releases", "current", ".rolling", ".restarted"
+UNIT = "/etc/systemd/system/%s.service"
+PEERS = re.compile(r"^ExecStart=.*\s--peers=(\S*)", re.M)
 
 
 def java_version(module, command):
@@ -139,6 +150,12 @@ def read(path):
         return ""
 
 
+def peers(unit):
+    """Entries of --peers in the text of a unit."""
+    found = PEERS.search(unit)
+    return [p for p in found.group(1).split(",") if p] if found else []
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(
@@ -165,6 +182,8 @@ def main():
         removable=removable(names, current, parameters["wanted_release"], parameters["keep_releases"]),
         active=module.run_command(["systemctl", "is-active", "--quiet", parameters["service"]])[0] == 0,
         marker=read(os.path.join(parameters["data_dir"], MARKER)),
+        peers=peers(read(UNIT % parameters["service"])),
+        restarted_for=read(os.path.join(parameters["data_dir"], RESTARTED)),
     )
 
 

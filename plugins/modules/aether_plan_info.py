@@ -34,6 +34,30 @@ options:
     description: Whether the old members get the longer list.
     type: bool
     default: true
+  disk_lists:
+    description: For each member the ids in the list on its host's disk, the node itself included; used where the API shows no lists.
+    type: dict
+    default: {}
+  stale:
+    description: Nodes whose list on disk has another address of somebody than the inventory.
+    type: list
+    elements: str
+    default: []
+  replacing:
+    description: Nodes whose dead host has been replaced, to be added under the id that the lists have already.
+    type: list
+    elements: str
+    default: []
+  leaving:
+    description: Ids of dead nodes that the new lists do without.
+    type: list
+    elements: str
+    default: []
+  restarted:
+    description: Nodes that an earlier run has restarted already; V(roll) leaves them alone.
+    type: list
+    elements: str
+    default: []
   on_refusal:
     description: V(report) ends well, with the refusals in RV(plan.refusals).
     type: str
@@ -115,7 +139,8 @@ failure:
 plan:
   description:
     - C(done); C(leader); C(baseline), the members with state now; C(lists), the list that each running member has.
-    - C(to_finish), C(to_start), C(to_add), C(to_roll), C(to_heal), ids in the order to take them.
+    - C(to_finish), C(to_start), C(to_add), C(to_roll), C(to_heal), ids in the order to take them; C(to_write), those whose list on disk is
+      renewed without a restart.
     - C(nodes), per id its C(action), whether it C(leads), and C(why) as a sentence; C(summary), these sentences.
     - C(refusals), each with C(code), C(sentence), and the C(option) that would allow it.
   returned: always

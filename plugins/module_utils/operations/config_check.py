@@ -14,6 +14,7 @@ from ..model import AetherError
 ARGUMENT_SPEC = dict(
     node_id=dict(type="str", required=True),
     peers=dict(type="list", elements="str", required=True),
+    socket=dict(type="str"),
     cluster_port=dict(type="int", default=8090),
     management_port=dict(type="int", default=8080),
     app_http_port=dict(type="int", default=8070),
