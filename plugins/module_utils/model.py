@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import FrozenSet, Mapping, Optional, Sequence, Tuple
 
 ON_DUTY = "ON_DUTY"
+DRAINING = "DRAINING"
 DECOMMISSIONED = "DECOMMISSIONED"
 ACTIVE = "ACTIVE"
 
@@ -51,7 +52,8 @@ class View:
     ``peers``: ids in its own live view of the cluster, itself included.
     ``leader``: the id it believes in, None when it says "none".
     ``cluster_size``: its own denominator; ``core_nodes``: the ids of the list it runs with.
-    ``lifecycle``: id -> state, ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted.
+    ``lifecycle``: id -> state, ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted,
+    ``minimums``: artifact -> the fewest its blueprint allows.
     ``evidence``: sorted pairs (what, value) of everything a member without state would lack:
     blueprints, thresholds that differ from the product's defaults, slice targets. Empty when
     there is nothing to compare state by. ``has_lifecycle``, ``has_leader``, ``has_lists``: what its dialect can tell;
@@ -71,6 +73,7 @@ class View:
     evidence: Tuple[Tuple[str, str], ...] = ()
     instances: Tuple[Instance, ...] = ()
     targets: Mapping[str, int] = field(default_factory=dict)
+    minimums: Mapping[str, int] = field(default_factory=dict)
     has_lifecycle: bool = True
     has_leader: bool = True
     has_lists: bool = True

@@ -4,8 +4,8 @@
 
 """What does this Aether call that, and at which path? One module per dialect.
 
-A dialect is a module with ``NAME``, what it can tell (``HAS_LIFECYCLE``, ``HAS_LEADER``, ``HAS_LISTS``, ``HAS_IDS``), ``recognise``,
-``read_view``, ``connected_peers`` and one function per write. It knows the model and the client, nothing above.
+A dialect is a module with ``NAME``, what it can tell (``HAS_LIFECYCLE``, ``HAS_LEADER``, ``HAS_LISTS``, ``HAS_IDS``) and do
+(``CAN_ACTIVATE``, ``CAN_SCALE``), ``recognise``, ``read_view``, ``connected_peers``, ``deployments``, ``said_no`` and one function per write. It knows the model and the client, nothing above.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ fields are ignored, missing ones have defaults, and node lists come as strings o
 
 from __future__ import annotations
 
+from typing import List, Tuple
+
 from ..client import Answer, Client, Endpoint, EndpointTrouble, json_of
 from ..model import Instance, View
 
@@ -18,10 +20,13 @@ HAS_LIFECYCLE = False
 HAS_LEADER = False
 HAS_LISTS = False
 HAS_IDS = False
+CAN_ACTIVATE = False
+CAN_SCALE = False
 
 HEALTH = "/health"
 STATUS = "/cluster/status"
 SLICES = "/slices"
+DRAIN = "/admin/drain"
 
 
 def recognise(answer: Answer) -> bool:
@@ -55,6 +60,21 @@ def read_view(client: Client, endpoint: Endpoint) -> View:
 def connected_peers(client: Client, endpoint: Endpoint) -> int:
     """How many others are in the member's node list."""
     return len(set(_nodes(client, endpoint)) - {endpoint.name})
+
+
+def drain(node: str) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that drains a node; it goes to the node itself, which gives no sign of being done (docs/product.md 10)."""
+    return "POST", DRAIN, None
+
+
+def said_no(answer: Answer) -> str:
+    """This API has no way to refuse but an error."""
+    return ""
+
+
+def deployments(client: Client, endpoint: Endpoint) -> List[str]:
+    """This API shows no deployments."""
+    return []
 
 
 def _health(client, endpoint):

@@ -16,6 +16,8 @@ HAS_LIFECYCLE = True
 HAS_LEADER = True
 HAS_LISTS = True
 HAS_IDS = True
+CAN_ACTIVATE = True
+CAN_SCALE = True
 
 READY = "/health/ready"
 HEALTH = "/api/health"
@@ -26,6 +28,12 @@ BLUEPRINTS = "/api/blueprints"
 THRESHOLDS = "/api/thresholds"
 TOPOLOGY = "/api/cluster/topology"
 ACTIVATE = "/api/node/activate/%s"
+DRAIN = "/api/node/drain/%s"
+SCALE = "/api/scale"
+DEPLOY = "/api/deploy"
+
+# Of a deployment that is over, whichever way it went; every other state counts as in progress.
+DEPLOYMENT_OVER = frozenset(["COMPLETED", "ROLLED_BACK", "FAILED"])
 
 # What a node shows before anybody set anything (recording 3-ready): no evidence of state.
 DEFAULT_THRESHOLDS = {"cpu.usage": (0.7, 0.9), "heap.usage": (0.7, 0.85)}
@@ -77,6 +85,7 @@ def _read_view(client, endpoint):
             for i in _dicts(s.get("instances"))
         ),
         targets={s.get("artifact", ""): int(s.get("targetInstances") or 0) for s in slices},
+        minimums={s.get("artifact", ""): int(s.get("minInstances") or 0) for s in slices},
     )
 
 
@@ -102,6 +111,34 @@ def connected_peers(client: Client, endpoint: Endpoint) -> int:
 def activate(node: str) -> Tuple[str, str, object]:
     """(method, path, body) of the write that puts ``node`` back on duty (docs/product.md 5)."""
     return "POST", ACTIVATE % node, None
+
+
+def drain(node: str) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that drains ``node``; any member takes it (docs/product.md 5)."""
+    return "POST", DRAIN % node, None
+
+
+def scale(artifact: str, instances: int) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that changes how many instances of a slice are wanted."""
+    return "POST", SCALE, {"artifact": artifact, "instances": instances}
+
+
+def said_no(answer: Answer) -> str:
+    """Why a transition was refused, for that is HTTP 200 with ``success: false`` (docs/product.md 5); empty when it was not."""
+    document = answer.document
+    if isinstance(document, dict) and document.get("success") is False:
+        return str(document.get("message") or "no reason given")
+    return ""
+
+
+def deployments(client: Client, endpoint: Endpoint) -> List[str]:
+    """Deployments in progress, each as words: ``canary of org.example:shop:2.0.0 (DEPLOYING)``; raises EndpointTrouble."""
+    found = _dicts(json_of(client.read(endpoint, DEPLOY), endpoint, DEPLOY, dict).get("deployments"))
+    return [
+        "%s of %s (%s)" % (str(e.get("strategy") or "deployment").lower(), e.get("blueprintId") or e.get("deploymentId") or "a blueprint", e.get("state"))
+        for e in found
+        if str(e.get("state") or "").upper() not in DEPLOYMENT_OVER
+    ]
 
 
 def _dicts(entries) -> List[Dict]:
