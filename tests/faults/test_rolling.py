@@ -1,0 +1,102 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong in a rolling restart. It stops at the first host that fails, and a second run goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from lab import Lab
+
+THREE = ["n1", "n2", "n3"]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    with Lab("t-roll", THREE, tmp_path, time_factor=0.2, stateless="never", formation="ok") as made:
+        made.form(THREE)
+        yield made
+
+
+def since(lab, host) -> str:
+    """When the service of a host was started."""
+    return lab.pool.exec(host, "systemctl", "show", "aether", "--property", "ExecMainStartTimestampMonotonic", "--value").stdout.strip()
+
+
+def test_a_batch_is_restarted_one_after_the_other_and_a_failed_member_ends_it(lab):
+    before = {h: since(lab, h) for h in THREE}
+    lab.switch("n2", never_ready=True)
+    with lab.witness() as witness:
+        result = lab.play("rolling_restart", THREE, ok=False, aether_serial=3, aether_ready_timeout=8, aether_restart_token="t1")
+        after = {h: since(lab, h) for h in THREE}
+        assert "n2 was being changed and is not back" in result.text
+        assert after["n2"] != before["n2"] and after["n3"] == before["n3"] and after["n1"] == before["n1"], "nobody after n2"
+
+        # The same token goes on with those that were not restarted for it.
+        lab.switch("n2")
+        lab.play("rolling_restart", THREE, aether_serial=3, aether_restart_token="t1")
+    lab.judge(witness)
+    done = {h: since(lab, h) for h in THREE}
+    assert all(done[h] != before[h] for h in THREE)
+    result = lab.play("rolling_restart", THREE, aether_restart_token="t1")
+    assert result.changed == 0 and "Already restarted for this token: n1, n2, n3." in result.text
+    assert {h: since(lab, h) for h in THREE} == done
+
+
+def test_a_member_that_was_restarted_for_the_token_is_passed_over(lab):
+    with lab.witness() as witness:
+        lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Take the mark away]", lambda process: threading.Timer(1.5, lambda: lab.interrupt(process)).start(), aether_restart_token="t2")
+        first = since(lab, "n2")
+        result = lab.play("rolling_restart", THREE, aether_restart_token="t2")
+    lab.judge(witness)
+    assert "Already restarted for this token: n2." in result.text and since(lab, "n2") == first
+
+
+def test_a_member_that_is_down_and_a_host_that_is_dead_are_named_and_refused(lab):
+    before = {h: since(lab, h) for h in ("n1", "n2")}
+    lab.pool.exec("n3", "systemctl", "stop", "aether")
+    result = lab.play("rolling_restart", THREE, ok=False)
+    assert "n3 does not answer" in result.text and "can lose no member now" in result.text
+    lab.pool.kill("n3")
+    result = lab.play("rolling_restart", THREE, ok=False)
+    assert "n3 cannot be reached: nothing was touched" in result.text
+    assert {h: since(lab, h) for h in ("n1", "n2")} == before
+
+
+@pytest.mark.parametrize("serial", [1, 2])
+def test_a_host_that_becomes_unreachable_ends_the_roll(lab, serial):
+    before = since(lab, "n1")
+    with lab.witness() as witness:
+        result = lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Start the node]", lambda process: lab.pool.ssh_cut("n2"), aether_serial=serial)
+        assert result.code != 0 and "n2" in result.text and since(lab, "n1") == before
+        lab.pool.heal()
+        lab.play("rolling_restart", THREE)
+    lab.judge(witness)
+
+
+def test_a_lost_majority_stops_the_roll_and_is_explained(lab):
+    def lose(process):
+        lab.pool.kill("n3")
+        time.sleep(0.5)
+
+    result = lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Stop the node]", lose)
+    assert result.code != 0 and "n2" in result.text and "n3" in result.text
+    before = since(lab, "n1")
+    lab.pool.boot("n3")
+    lab.wait(lambda: lab.runs("n3"), "n3 to run", 60)
+    assert since(lab, "n1") == before
+
+
+def test_power_off_and_boot_at_once_ends_with_the_node_sound_by_itself(lab):
+    """After an unclean stop the unit waits at boot, too, until the others have dropped the node."""
+    with lab.witness() as witness:
+        lab.pool.kill("n3")
+        lab.pool.boot("n3")
+        lab.wait(lambda: lab.get("n3", "/api/blueprints").get("blueprints"), "n3 to be back with its state", 90)
+        lab.play("status", THREE)
+    lab.judge(witness)
+    assert "waiting" in lab.pool.exec("n3", "journalctl", "-u", "aether", "-o", "cat").stdout
