@@ -63,8 +63,12 @@ class DrainPlan:
 
 
 def witnesses(observation: Observation, verdict: Verdict) -> Tuple[str, ...]:
-    """Members whose word about the cluster counts: with state and a quorum, the leader first."""
-    found = [v.id for v in observation.answering() if verdict.members[v.id].has_state and verdict.members[v.id].has_quorum]
+    """Members whose word about the cluster counts: with state and a quorum, and seen by more than half of those; the leader first.
+
+    One that is cut off goes on seeing the others for up to two minutes (docs/product.md 3); they let it go sooner.
+    """
+    able = [v for v in observation.answering() if verdict.members[v.id].has_state and verdict.members[v.id].has_quorum]
+    found = [v.id for v in able if 2 * sum(v.id in other.peers for other in able) > len(able)]
     return tuple(sorted(found, key=lambda i: i != verdict.leader))
 
 
@@ -149,6 +153,9 @@ def _look_for_room(plan: DrainPlan, seen: Layout, artifact: str, make_room: bool
     """One free node for the slice, and one more for each other node that is draining and has it too."""
     node, placed = plan.node, seen.hosts[artifact]
     free = seen.free(artifact, node)
+    elsewhere = [i for i, e in placed.items() if i != node and i in seen.on_duty and e.state not in LEAVING | {FAILED}]
+    if artifact in seen.targets and len(elsewhere) >= seen.targets[artifact]:
+        return  # there are enough without the one here
     rivals = sorted(i for i, s in seen.states.items() if s == DRAINING and i != node and i in placed)
     if len(free) > len(rivals):
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import Instance
 from ansible_collections.pragmatica.aether.plugins.module_utils.placement import (
-    called_off, instances_on, lacking, layout, no_room_yet, plan_drain, what_is_left, without_room,
+    called_off, instances_on, lacking, layout, no_room_yet, plan_drain, what_is_left, without_room, witnesses,
 )
 from ansible_collections.pragmatica.aether.plugins.module_utils.quorum import judge
 from builders import cluster, gone, member, stateless
@@ -120,6 +120,13 @@ def test_done_only_when_decommissioned_and_empty_in_every_view():
     views = running(THREE, placed(CART, ["n1", "n2"]), **gone_from).views
     late = cluster(views[0], member("n2", THREE, instances=placed(CART, ["n1", "n2"]), targets={CART: 2}, lifecycle=dict(views[0].lifecycle, n3="DRAINING")), views[2])
     assert lacking(late, judge(late), "n3") == ["n3 is DRAINING in the views of n2"]
+
+
+def test_a_member_cut_off_has_no_say_though_it_still_sees_the_others():
+    duty = {i: "ON_DUTY" for i in FIVE[:3]}
+    others = frozenset(FIVE[:3])
+    seen = cluster(*[member(n, FIVE[:4], peers=others, lifecycle=duty) for n in FIVE[:3]], member("n4", FIVE[:4], lifecycle=dict(duty, n4="DRAINING")))
+    assert witnesses(seen, judge(seen)) == ("n1", "n2", "n3")
 
 
 def test_nobody_left_to_tell_is_not_done():
