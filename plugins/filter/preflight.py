@@ -1,0 +1,49 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Puts together what role aether_preflight registered on each host. Judges nothing: aether_preflight does."""
+
+from __future__ import annotations
+
+from .members import DEFAULT_PORTS
+
+
+def preflight_hosts(hostvars, hosts, play_hosts):
+    """``hostvars | preflight_hosts(groups['aether_nodes'], ansible_play_hosts_all)`` -> one dict per host, see module_utils/preflight.py."""
+    return [_entry(str(host), hostvars[host], host in play_hosts) for host in hosts]
+
+
+def _entry(host, variables, in_play):
+    look = variables.get("aether__look") or {}
+    seen = "clock" in look
+    entry = {
+        "host": host,
+        "in_play": in_play,
+        "unreachable": str(look.get("msg", "")) if look.get("unreachable") else "",
+        "wants": _wants(host, variables),
+        "facts": look if seen else None,
+    }
+    if seen:
+        entry["listen_errors"] = (variables.get("aether__listening") or {}).get("listen_errors") or []
+        entry["probes"] = (variables.get("aether__probed") or {}).get("probes") or []
+        entry["arrived"] = (variables.get("aether__heard") or {}).get("arrived")
+    return entry
+
+
+def _wants(host, variables):
+    """As the role has set it down; of a host that the play lost before, only what its peers need to know."""
+    wants = variables.get("aether__wants")
+    if wants:
+        return wants
+    return dict(
+        {name[len("aether_"):]: variables.get(name) or default for name, default in DEFAULT_PORTS.items()},
+        id=str(variables.get("aether_node_id") or host),
+        address=str(variables.get("aether_address") or variables.get("ansible_host") or host),
+        app_http_port=variables.get("aether_app_http_port") or 8070,
+    )
+
+
+class FilterModule:
+    def filters(self):
+        return {"preflight_hosts": preflight_hosts}

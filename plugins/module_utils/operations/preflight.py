@@ -1,0 +1,76 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Is everything ready for a cluster on these hosts? Asks no cluster: the hosts were asked before, by modules on them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from typing import Any, Dict, List
+
+from ..model import AetherError
+from ..preflight import ERROR, LEVELS, judge, lines, reach_plan
+
+ARGUMENT_SPEC = dict(
+    step=dict(type="str", choices=["plan", "judge"], default="judge"),
+    hosts=dict(type="list", elements="dict", required=True),
+    allow_even=dict(type="bool", default=False),
+    leaving=dict(type="list", elements="str", default=[]),
+    accept=dict(type="list", elements="str", default=[]),
+    on_errors=dict(type="str", choices=["fail", "report"], default="fail"),
+)
+
+NEEDS_CLUSTER = False
+
+
+def run(params: Dict[str, Any], session) -> Dict[str, Any]:
+    """Plan who asks whom, or judge what came of it; raises AetherError (kind ``preflight``) with all findings at once."""
+    entries = params["hosts"]
+    if params["step"] == "plan":
+        reach = reach_plan(entries)
+        return {
+            "changed": False, "nonce": secrets.token_hex(8), "reach": reach,
+            "msg": "%d of %d hosts were looked at; each asks %d ports." % (len(reach), len(entries), max([len(r["probe"]) for r in reach.values()] or [0])),
+        }
+    entries = with_jars(entries)
+    findings = judge(entries, params["allow_even"], params["leaving"], params["accept"])
+    count = {level: sum(1 for f in findings if f.level == level) for level in LEVELS}
+    counted = ", ".join("%d %s%s" % (n, level, "" if n == 1 else "s") for level, n in count.items())
+    errors = [f for f in findings if f.level == ERROR]
+    result = {
+        "changed": False, "ready": not errors, "findings": [f.as_data() for f in findings], "lines": lines(findings),
+        "msg": "Not ready, nothing was touched. %s: %s" % (counted, " ".join(lines(errors))) if errors else "Ready: %d hosts, %s." % (len(entries), counted),
+    }
+    if errors and params["on_errors"] == "fail":
+        raise AetherError("preflight", result["msg"], result=result, codes=sorted({f.code for f in errors}), findings=result["findings"])
+    return result
+
+
+def with_jars(entries: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """The entries with what is known of the JAR that each wants, read once per file."""
+    known: Dict[str, Dict[str, Any]] = {}
+    found = []
+    for entry in entries:
+        wants = entry["wants"]
+        path = wants.get("jar") or ""
+        if path and path not in known:
+            known[path] = read_jar(path)
+        jar = dict({"path": path, "url": wants.get("jar_url") or "", "wanted": wants.get("jar_sha256") or ""}, **known.get(path, {}))
+        found.append(dict(entry, jar=jar) if "jar" in wants else entry)
+    return found
+
+
+def read_jar(path: str) -> Dict[str, Any]:
+    """sha256 and size (bytes) of a file here, or why it cannot be read."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+                size += len(block)
+    except OSError as error:
+        return {"found": "", "size": 0, "trouble": error.strerror or str(error)}
+    return {"found": digest.hexdigest(), "size": size, "trouble": ""}

@@ -1,0 +1,105 @@
+#!/usr/bin/python
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aether_preflight
+short_description: Judge whether hosts are ready for a cluster, all findings at once
+version_added: 0.1.0
+description:
+  - Compares what the inventory wants with what the hosts showed, and says of everything that is wrong what to do about it.
+  - Asks no cluster and changes nothing. Role C(aether_preflight) gathers what it needs.
+  - It takes no connection, so that it is not in the action group C(aether), whose defaults an inventory with mistakes can break.
+options:
+  step:
+    description:
+      - V(plan) says on which ports each host listens and whom it asks, for M(pragmatica.aether.aether_reach_info).
+      - V(judge) says what is wrong.
+    type: str
+    choices: [plan, judge]
+    default: judge
+  hosts:
+    description: One dictionary per host, as the filter P(pragmatica.aether.preflight_hosts#filter) puts them together.
+    type: list
+    elements: dict
+    required: true
+  allow_even:
+    description: Accept an even number of voters.
+    type: bool
+    default: false
+  leaving:
+    description: Ids that are taken out of the cluster, and count as voters no more.
+    type: list
+    elements: str
+    default: []
+  accept:
+    description: Codes of findings that are warnings instead of errors.
+    type: list
+    elements: str
+    default: []
+  on_errors:
+    description: V(report) ends well, with RV(ready) false.
+    type: str
+    choices: [fail, report]
+    default: fail
+extends_documentation_fragment:
+  - pragmatica.aether.connection
+  - pragmatica.aether.results
+author: Contributors to the pragmatica.aether project (@pragmaticalabs)
+"""
+
+EXAMPLES = r"""
+- name: Are the hosts ready?
+  pragmatica.aether.aether_preflight:
+    hosts: "{{ hostvars | pragmatica.aether.preflight_hosts(groups['aether_nodes'], ansible_play_hosts_all) }}"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+msg:
+  description: What was found or done, or what is wrong and what to do, as a sentence.
+  returned: always
+  type: str
+failure:
+  description: For branching on a failure, C(kind) and what belongs to it.
+  returned: on failure
+  type: dict
+  sample: {kind: preflight, codes: [blocked, java]}
+ready:
+  description: Whether no finding is an error.
+  returned: when O(step=judge)
+  type: bool
+findings:
+  description: Each with C(code), C(level) (V(error), V(warning), V(note)), C(host) (empty when it is about all), C(peer) (the other host of a pair) and C(message); errors first.
+  returned: when O(step=judge)
+  type: list
+  elements: dict
+lines:
+  description: The findings for people, one line for what is the same on several hosts.
+  returned: when O(step=judge)
+  type: list
+  elements: str
+reach:
+  description: For each host C(listen) and C(probe), the ports and targets of M(pragmatica.aether.aether_reach_info).
+  returned: when O(step=plan)
+  type: dict
+nonce:
+  description: A word for this run's questions and answers.
+  returned: when O(step=plan)
+  type: str
+"""
+
+from ..module_utils.module_door import run_module
+from ..module_utils.operations import preflight
+
+
+def main():
+    run_module(preflight)
+
+
+if __name__ == "__main__":
+    main()
