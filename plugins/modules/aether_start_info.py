@@ -11,7 +11,7 @@ short_description: What a host knows of the last start of its Aether node
 version_added: 0.1.0
 description:
   - The journal of the service since its last start, whether and how it ended, the JAR that runs, and who holds its ports. Changes nothing, needs no library.
-  - Waits until the node listens on its management port or has ended, and for as long as O(settle) after that.
+  - Waits until the node answers on its management port or has ended, and for as long as O(settle) after that.
   - Secrets that the node's configuration or environment holds are taken out of everything that is returned.
   - Run it as root. As another user it cannot tell who holds the ports, and may not see the journal.
 options:
@@ -28,13 +28,13 @@ options:
     type: int
     default: 8080
   timeout:
-    description: Seconds to wait for the management port, at most. V(0) looks once.
+    description: Seconds to wait for an answer on the management port, at most. V(0) looks once.
     type: float
     default: 30.0
   settle:
-    description: Seconds from the moment at which it listens until the look that counts. A node that cannot have its cluster port ends shortly after.
+    description: Seconds from the first answer until the look that counts. A node that cannot have its cluster port may answer shortly before it ends.
     type: float
-    default: 1.0
+    default: 0.5
 attributes:
   check_mode:
     support: full
@@ -81,6 +81,7 @@ start:
 import hashlib
 import os
 import re
+import socket
 import subprocess
 import time
 
@@ -97,6 +98,7 @@ KILLED = ("2", "3")  # ExecMainCode of a process that a signal ended
 KEY_TABLE = re.compile(r"^\s*\[\s*app-http\.api-keys\.\s*[\"']?([^\"'\]\n]+)", re.M)
 SECRET_VALUE = re.compile(r"^\s*(?:cluster_secret|[\w.-]*password)\s*=\s*[\"']?([^\"'\n]+)", re.M)
 SECRET_ARGUMENT = re.compile(r"((?:secret|passw|token|key)[\w.-]*=).+", re.I)
+SILENT = 10.0  # seconds after which a port that is listened on and says nothing is taken for one that speaks TLS
 SHORTEST_SECRET = 4  # shorter ones would take half of every line with them
 
 
@@ -177,16 +179,30 @@ def listening(unit, port):
     return bool(inodes and holders(inodes, processes(unit)))
 
 
+def speaks(port):
+    """Whether something comes back over plain HTTP. Which answer, and from which API, does not matter."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return bool(connection.recv(1))
+    except OSError:
+        return False
+
+
 def wait(module, service, port, timeout, settle):
-    """The properties of the service once it listens and has had time to settle, or has ended, or ``timeout`` seconds are over."""
+    """The properties of the service once it answers and has had time to settle, or has ended, or ``timeout`` seconds are over."""
     deadline = time.monotonic() + timeout
+    listening_since = None
     while True:
         unit = properties(module, service)
-        if ended(unit) or time.monotonic() >= deadline:
+        now = time.monotonic()
+        if ended(unit) or now >= deadline:
             return unit
         if listening(unit, port):
-            time.sleep(settle)
-            return properties(module, service)
+            listening_since = listening_since or now
+            if speaks(port) or now - listening_since >= SILENT:
+                time.sleep(settle)
+                return properties(module, service)
         time.sleep(0.25)
 
 
@@ -268,7 +284,7 @@ def main():
             cluster_port=dict(type="int", default=8090),
             management_port=dict(type="int", default=8080),
             timeout=dict(type="float", default=30.0),
-            settle=dict(type="float", default=1.0),
+            settle=dict(type="float", default=0.5),
         ),
         supports_check_mode=True,
     )

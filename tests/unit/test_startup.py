@@ -413,3 +413,17 @@ def test_secrets_are_known_also_in_a_file_that_is_broken():
     environment = {"AETHER_API_KEYS": "sesame-3:ops:role:ADMIN;sesame-4:view:role:VIEWER", "AETHER_CLUSTER_SECRET": "psst-psst", "HOME": "/var/lib/aether"}
     assert aether_start_info.secrets(text, environment) == {"sesame-1", "sesame-2", "sesame-3", "sesame-4", "hush-hush", "psst-psst"}
     assert aether_start_info.secrets('[tls]\ncluster_secret = "${env:X_Y_Z}"\n', {}) == set()
+
+
+def test_of_a_long_journal_the_beginning_and_the_end_are_read(tmp_path, monkeypatch):
+    lines = ["line %06d %s" % (n, "x" * 90) for n in range(4000)]
+    (tmp_path / "journal").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "journalctl").write_text('#!/bin/sh\ncase "$*" in *--lines*) tail -n 200 %s/journal;; *) cat %s/journal;; esac\n' % (tmp_path, tmp_path), encoding="utf-8")
+    (tmp_path / "journalctl").chmod(0o755)
+    monkeypatch.setenv("PATH", "%s:%s" % (tmp_path, os.environ["PATH"]))
+    read, truncated = aether_start_info.journal("0123")
+    assert truncated and read[0] == lines[0] and read[-1] == lines[-1] and set(read) <= set(lines)
+    assert aether_start_info.HEAD // 2 < sum(map(len, read)) < aether_start_info.HEAD + aether_start_info.TAIL
+    (tmp_path / "journal").write_text("one\ntwo\n", encoding="utf-8")
+    assert aether_start_info.journal("0123") == (["one", "two"], False)
+    assert aether_start_info.journal("") == ([], False)
