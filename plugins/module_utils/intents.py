@@ -108,13 +108,13 @@ class Intents:
         except OSError as error:
             raise AetherError("intent", "%s cannot be written (%s): set 'intent_path' to a directory that can." % (self.directory, error.strerror))
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _alone(handle, path):
                 raise AetherError("busy", "Another run on this machine is draining %s or putting it back on duty right now: wait for it to end." % node)
-            yield
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+            try:
+                yield
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
         finally:
             os.close(handle)
 
@@ -144,6 +144,15 @@ class Intents:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _alone(handle, path) -> bool:
+    """Locked, and the file still is the one that others would find: its last owner removes it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(handle).st_ino == os.stat(path).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def _read(path):

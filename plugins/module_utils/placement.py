@@ -20,8 +20,9 @@ from .quorum import Verdict
 FAILED = "FAILED"
 LEAVING = frozenset(["DEACTIVATE", "DEACTIVATING", "UNLOAD", "UNLOADING"])
 
-# What a person may decide to take; everything else a drain is refused for has to be mended first.
-ALLOWABLE = ("majority", "only_instance", "deployment", "unsound", "unsettled")
+# What a person may decide to take; everything else a drain is refused for has to be mended first. ``no_room`` can be taken
+# only where the dialect shows no counts: where it does, a drain without room is known never to end.
+ALLOWABLE = ("majority", "only_instance", "deployment", "unsound", "unsettled", "no_room")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Layout:
 
     def can_give(self, artifact: str) -> bool:
         """May one instance less be wanted without going below the minimum?"""
-        return self.targets.get(artifact, 0) - 1 >= max(1, self.minimums.get(artifact, 1))
+        return self.targets.get(artifact, 0) > self.minimum(artifact)
+
+    def minimum(self, artifact: str) -> int:
+        return max(1, self.minimums.get(artifact, 1))
 
 
 @dataclass
@@ -103,9 +107,9 @@ def plan_drain(observation: Observation, verdict: Verdict, node: str, make_room:
     """
     plan = DrainPlan(node)
 
-    def refuse(code, sentence, option=None):
+    def refuse(code, sentence):
         if code not in allow or code not in ALLOWABLE:
-            plan.refusals.append(Refusal(code, sentence, "allow: [%s]" % code if code in ALLOWABLE else option))
+            plan.refusals.append(Refusal(code, sentence, "allow: [%s]" % code if code in ALLOWABLE else None))
 
     view, seen = observation.view(node), layout(observation, verdict)
     if view is None or not view.answers:
@@ -130,7 +134,10 @@ def plan_drain(observation: Observation, verdict: Verdict, node: str, make_room:
         for sentence in unsettled(observation, verdict, plan.moves):
             refuse("unsettled", sentence)
     for artifact in plan.moves:
-        _look_for_room(plan, seen, artifact, make_room)
+        if artifact in seen.targets:
+            _look_for_room(plan, seen, artifact, make_room)
+        elif not seen.free(artifact, node):
+            refuse("no_room", "No other node is free to take %s (it runs on %s), and this API cannot scale it: add a node." % (artifact, ", ".join(sorted(seen.hosts[artifact]))))
     return plan
 
 
@@ -154,7 +161,7 @@ def _look_for_room(plan: DrainPlan, seen: Layout, artifact: str, make_room: bool
     node, placed = plan.node, seen.hosts[artifact]
     free = seen.free(artifact, node)
     elsewhere = [i for i, e in placed.items() if i != node and i in seen.on_duty and e.state not in LEAVING | {FAILED}]
-    if artifact in seen.targets and len(elsewhere) >= seen.targets[artifact]:
+    if len(elsewhere) >= seen.targets[artifact]:
         return  # there are enough without the one here
     rivals = sorted(i for i, s in seen.states.items() if s == DRAINING and i != node and i in placed)
     if len(free) > len(rivals):
@@ -166,8 +173,7 @@ def _look_for_room(plan: DrainPlan, seen: Layout, artifact: str, make_room: bool
         return
     why = "No other node on duty is free to take %s (it runs on %s)" % (artifact, ", ".join(sorted(placed)))
     if not seen.can_give(artifact):
-        least = seen.minimums.get(artifact)
-        plan.refusals.append(Refusal("no_room", "%s%s: add a node%s." % (why, ", and its minimum of %d leaves no instance to spare" % least if least else "", " or lower minAvailable in its blueprint" if least else "")))
+        plan.refusals.append(Refusal("no_room", "%s, and its minimum of %d leaves no instance to spare: add a node, or lower minAvailable in its blueprint." % (why, seen.minimum(artifact))))
     elif not make_room:
         plan.refusals.append(Refusal("no_room", "%s: make_room: true would scale it from %d to %d for as long as %s is drained." % (why, seen.targets[artifact], seen.targets[artifact] - 1, node), "make_room: true"))
     else:

@@ -40,9 +40,10 @@ options:
       - Refusals that are not to count, by their code in RV(failure.refusals).
       - V(majority), the rest would lose the majority. V(only_instance), the node runs the only active instance of a slice.
         V(deployment), a deployment is in progress. V(unsound), the cluster is not complete. V(unsettled), a slice on the node has not the wanted number of active instances.
+        V(no_room), no other node is free to take a slice, which can be allowed only with O(api=runbook); elsewhere such a drain is known never to end.
     type: list
     elements: str
-    choices: [majority, only_instance, deployment, unsound, unsettled]
+    choices: [majority, only_instance, deployment, unsound, unsettled, no_room]
     default: []
   hold:
     description:

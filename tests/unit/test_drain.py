@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import threading
 import time
 
+import httpx
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils.dialects import v1
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
@@ -64,6 +66,7 @@ def lab(request, tmp_path):
 
 
 def drained(cluster, name="n1", **given):
+    """The operation on a cluster of ``lab``."""
     return run(drain, cluster, name=name, **dict({"intent_path": cluster.home}, **given))
 
 
@@ -362,3 +365,146 @@ def test_killed_between_every_two_writes_then_run_again(lab, number, when, then)
         assert "interrupted" in result["msg"] and result["abandoned"]
         cluster.wait(lambda: settled(cluster), "counts")
     assert state(cluster, "n2") == "ON_DUTY" and slices(cluster)[CART][0] == 3 and kept(cluster) == []
+
+
+def test_the_end_is_noticed_within_a_second(lab):
+    cluster = lab(cart=(2, 1), switches={"slice_delay": 10.0})
+    home = next(n for n in ("n2", "n3") if n in slices(cluster)[CART][1])
+    seen, stop = [], threading.Event()
+
+    def watch():
+        while not (seen or stop.is_set()):
+            if state(cluster, home) == "DECOMMISSIONED" and home not in slices(cluster)[CART][1]:
+                seen.append(time.monotonic())
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    drained(cluster, home)
+    end = time.monotonic()
+    stop.set()
+    thread.join(10)
+    assert not seen or end - seen[0] <= 1.0
+
+
+def test_a_step_of_something_longer_is_abandoned_when_a_later_run_finds_it(lab):
+    cluster = lab(cart=(2, 1))
+    drained(cluster, "n3", hold=False)
+    assert kept(cluster)[0]["hold"] is False
+    told = drained(cluster, "n2", check_mode=True)["msg"]
+    assert "interrupted after it had drained n3" in told and "n3 would be put back on duty" in told and state(cluster, "n3") == "DECOMMISSIONED"
+    result = drained(cluster, "n2")
+    assert state(cluster, "n3") == "ON_DUTY" and state(cluster, "n2") == "DECOMMISSIONED" and "n3 is back on duty" in result["abandoned"][0]
+
+
+def test_counts_come_back_after_a_restart_has_put_the_node_on_duty(lab):
+    cluster = lab(cart=(3, 1))
+    drained(cluster, "n3", make_room=True)
+    cluster.stop("n3")
+    cluster.wait(lambda: state(cluster, "n3") is None, "n3 gone")
+    assert not run(drain, cluster, state="settled", intent_path=cluster.home)["changed"] and len(kept(cluster)) == 1
+    cluster.start("n3")
+    cluster.wait(lambda: state(cluster, "n3") == "ON_DUTY" and state(cluster, "n3", "n3") == "ON_DUTY", "n3 back")
+    result = run(drain, cluster, state="settled", intent_path=cluster.home)
+    assert "wanted 3 times again" in result["msg"] and kept(cluster) == [] and slices(cluster)[CART][0] == 3
+
+
+def test_a_node_that_is_no_voter_any_more_leaves_no_count_that_nobody_can_reach(lab):
+    cluster = lab(4, cart=(4, 1))
+    drained(cluster, "n4", make_room=True, hold=False)
+    cluster.stop("n4")
+    cluster.wait(lambda: state(cluster, "n4") is None, "n4 gone")
+    result = run(drain, cluster, ids=["n1", "n2", "n3"], state="settled", intent_path=cluster.home)
+    assert "n4 is no voter any more" in result["msg"] and "stays at 3" in result["msg"] and kept(cluster) == [] and not result["changed"]
+
+
+def test_an_intent_kept_elsewhere_is_finished_like_one_of_our_own(lab):
+    cluster = lab(cart=(3, 1))
+    drained(cluster, "n3", make_room=True)
+    (intent,) = kept(cluster)
+    for name in os.listdir(cluster.home):
+        os.unlink(os.path.join(cluster.home, name))
+    back = drained(cluster, "n3", state="active", intents=[intent])
+    assert "wanted 3 times again" in back["msg"] and slices(cluster)[CART][0] == 3
+    assert "option 'intents'" in refused(cluster, "n3", intents=[{"node": "n3"}]).message
+
+
+def test_two_at_once_on_one_machine_and_a_file_that_cannot_be_read(lab):
+    cluster = lab(cart=(2, 1))
+    errors = []
+    home = next(n for n in ("n3", "n2") if n in slices(cluster)[CART][1])
+    after_writes(cluster, lambda number: errors.append(refused(cluster, home)), name=home)
+    assert errors[0].kind == "busy" and home in errors[0].message
+    others = SimCluster(3)
+    others.close()
+    others.home = cluster.home
+    assert run(drain, cluster, state="settled", intent_path=cluster.home)["abandoned"] == []
+    with open(os.path.join(cluster.home, "drain-n1-0.json"), "w", encoding="utf-8") as file:
+        file.write("{")
+    error = refused(cluster, "n2", state="active")
+    assert error.kind == "intent" and "drain-n1-0.json" in error.message and "remove it" in error.message
+
+
+class Runbook:
+    """A cluster that speaks the runbook's API: which slices are where, and a drain that moves one at every third look."""
+
+    def __init__(self, stuck=False, **where):
+        self.where, self.stuck, self.draining, self.looks, self.posted = where, stuck, None, 0, []
+        self.nodes = ["n1", "n2", "n3"]
+
+    def endpoint_list(self, ids=None):
+        return ["%s=http://%s:8080" % (n, n) for n in self.nodes]
+
+    def __call__(self, request):
+        path = request.url.path
+        if request.method == "POST":
+            self.posted.append("%s %s" % (request.url.host, path))
+            self.draining = request.url.host
+            return httpx.Response(200, json={})
+        if path == "/health":
+            return httpx.Response(200, json={"quorum": True, "nodeCount": 3})
+        if path == "/cluster/status":
+            return httpx.Response(200, json={"nodes": self.nodes})
+        self.looks += 1
+        if self.draining and self.looks % 9 == 0 and not self.stuck:
+            for hosts in self.where.values():
+                if self.draining in hosts:
+                    hosts.remove(self.draining)
+                    hosts.append(next(n for n in self.nodes if n != self.draining and n not in hosts))
+                    break
+        return httpx.Response(200, json=[{"nodeId": n, "artifact": "org.example:%s:1.0.0" % a, "state": "ACTIVE"} for a, hosts in self.where.items() for n in hosts])
+
+    def run(self, tmp_path, check_mode=False, progress=None, **given):
+        given = dict({"endpoints": self.endpoint_list(), "intent_path": str(tmp_path)}, **given)
+        with drain.Session(parameters(drain, **given), check_mode=check_mode, progress=progress, transport=httpx.MockTransport(self)) as session:
+            return drain.run(session.params, session)
+
+
+def test_runbook_drains_on_the_node_itself_and_is_done_when_nothing_shows_on_it(tmp_path):
+    cluster = Runbook(cart=["n1", "n3"], shop=["n2", "n3"])
+    plan = cluster.run(tmp_path, name="n3", check_mode=True)
+    assert [(a["path"], a["node"], a["sent"]) for a in plan["actions"]] == [("/admin/drain", "n3", False)] and cluster.posted == []
+    lines = []
+    result = cluster.run(tmp_path, name="n3", progress=lines.append)
+    assert cluster.posted == ["n3 /admin/drain"] and result["api"] == "runbook" and "nothing on it in any view" in result["msg"]
+    assert any(re.search("2 slices left|1 slice left", line) for line in lines) and os.listdir(str(tmp_path)) == []
+    assert not cluster.run(tmp_path, name="n3")["changed"] and len(cluster.posted) == 1
+
+
+def test_runbook_refuses_what_it_cannot_do(tmp_path):
+    cluster = Runbook(cart=["n1", "n2", "n3"], shop=["n2"])
+    for given, part in ((dict(state="active"), "cannot put a node back on duty"), (dict(make_room=True), "cannot scale slices")):
+        with pytest.raises(AetherError) as caught:
+            cluster.run(tmp_path, name="n2", **given)
+        assert caught.value.kind == "cannot" and part in caught.value.message
+    with pytest.raises(AetherError) as caught:
+        cluster.run(tmp_path, name="n2")
+    assert [r["code"] for r in caught.value.data["refusals"]] == ["only_instance", "no_room"] and cluster.posted == []
+
+
+def test_runbook_cannot_call_a_drain_off_and_says_so(tmp_path):
+    cluster = Runbook(stuck=True, cart=["n1", "n3"])
+    with pytest.raises(AetherError) as caught:
+        cluster.run(tmp_path, name="n3", timeout=0.5)
+    assert caught.value.kind == "not_drained" and "cannot call a drain off" in caught.value.message and caught.value.data["undone"] is False
+    assert "cart:1.0.0 is still on n3" in caught.value.message and os.listdir(str(tmp_path)) == []

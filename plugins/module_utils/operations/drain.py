@@ -14,11 +14,12 @@ from __future__ import annotations
 import re
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Dict, List, Optional
 
 from ..client import EndpointTrouble
 from ..intents import Intents
-from ..model import DECOMMISSIONED, DRAINING, ON_DUTY, AetherError
+from ..model import ACTIVE, DECOMMISSIONED, DRAINING, ON_DUTY, AetherError, Instance, Observation
 from ..placement import (
     ALLOWABLE, DrainPlan, called_off, instances_on, lacking, layout, no_room_yet, plan_drain, states_of, unsettled, what_is_left, without_room, witnesses,
 )
@@ -59,10 +60,15 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     if name and session.voters and name not in session.voters:
         raise AetherError("bad_input", "'%s' is not among the voters (%s)." % (name, ", ".join(session.voters)))
     work = Work(params, session)
-    if state == "settled":
-        return work.settled()
-    with nullcontext() if session.check_mode else work.intents.locked(name):
-        return work.drained() if state == "drained" else work.active()
+    try:
+        if state == "settled":
+            return work.settled()
+        with nullcontext() if session.check_mode else work.intents.locked(name):
+            return work.drained() if state == "drained" else work.active()
+    except AetherError as error:
+        if work.look is not None:
+            error.data.setdefault("result", work.result(""))
+        raise
 
 
 class Work:
@@ -144,7 +150,7 @@ class Work:
         if own and own["phase"] == "draining":
             # Half of an earlier drain lies about and cannot be finished: take it back.
             head = "Draining %s is refused: %s %s" % (self.node, text, self.undo(own))
-        return AetherError("refused", head, result=self.result(""), refusals=[r.as_data() for r in plan.refusals], node=self.node)
+        return AetherError("refused", head, refusals=[r.as_data() for r in plan.refusals], node=self.node)
 
     def planned(self, plan: DrainPlan) -> Dict[str, Any]:
         """Check mode: the writes that would be sent, in their order."""
@@ -276,7 +282,7 @@ class Work:
     def undone(self, error: AetherError) -> AetherError:
         """The same failure, after what was changed has been put back, or with what could not be."""
         try:
-            text, done = self.undo(self.intent), True
+            text, done = self.undo(self.intent), self.session.dialect.CAN_ACTIVATE
         except AetherError as second:
             text = "Undoing that failed as well: %s What is left to do is in %s; the next run of aether_drain finishes it." % (second.message, self.intents.path(self.node))
             done = False
@@ -295,6 +301,8 @@ class Work:
         known = states_of(self.look.observation, self.look.verdict, node)
         if not [i for i in known if i != node]:
             raise AetherError("not_active", "no member with state and a quorum answers to put %s back on duty." % node)
+        if node not in self.look.observation.voters:
+            return self.close(intent)
         if set(known.values()) & {DRAINING, DECOMMISSIONED}:
             self.go_active("its drain is undone", node)
             text = "%s is back on duty" % node
@@ -354,23 +362,22 @@ class Work:
             if intent["phase"] == "drained":
                 states = set(states_of(self.look.observation, self.look.verdict, node).values())
                 member = node in self.look.observation.voters
-                if states & {DRAINING, DECOMMISSIONED} and intent.get("hold", True) or states == {None} and member:
+                if member and (states & {DRAINING, DECOMMISSIONED} and intent.get("hold", True) or states == {None}):
                     return
-                if states == {None}:
-                    self.abandoned.append(self.close(intent))
-                    return
-                head = "%s was drained, and is on duty again" % node if states == {ON_DUTY} else "An earlier run was interrupted after it had drained %s (since %s)" % (node, intent["since"])
+                head = "%s was drained before (since %s)" % (node, intent["since"]) if states == {ON_DUTY} or not member else "An earlier run was interrupted after it had drained %s (since %s)" % (node, intent["since"])
             else:
                 head = "An earlier run was interrupted while it drained %s (since %s)" % (node, intent["since"])
             try:
                 done = self.undo(intent)
             except AetherError as error:
-                raise AetherError(error.kind, "%s, and that cannot be undone now: %s" % (head, error.message), **dict(error.data, result=self.result("")))
+                raise AetherError(error.kind, "%s, and that cannot be undone now: %s" % (head, error.message), **error.data)
+            if check:
+                self.look = Look(assume_active(self.look.observation, intent))
             self.abandoned.append("%s. %s" % (head, done))
             self.say(self.abandoned[-1])
 
     def close(self, intent: Dict[str, Any]) -> str:
-        """The drained node has left for good: the counts come back as far as there are nodes for them."""
+        """The node is no voter any more: the counts come back as far as there are nodes for them."""
         seen = layout(self.look.observation, self.look.verdict)
         fits = {a: c for a, c in intent["restore"].items() if c["from"] <= len(seen.on_duty)}
         stays = sorted(set(intent["restore"]) - set(fits))
@@ -378,7 +385,7 @@ class Work:
         if not self.session.check_mode:
             self.forget(intent["node"])
         more = "; ".join(([words] if words else []) + ["%s stays at %d, there is no node for more" % (a, intent["restore"][a]["to"]) for a in stays])
-        return "%s was drained and has left the cluster%s." % (intent["node"], ": " + more if more else "")
+        return "%s is no voter any more%s." % (intent["node"], ": " + more if more else "")
 
     def settled(self) -> Dict[str, Any]:
         """Only what earlier runs left; nothing of its own."""
@@ -427,7 +434,7 @@ class Work:
 
         waited = self.wait(poll, self.params["timeout"] if self.params["timeout"] is not None else ACTIVE_TIMEOUT)
         if not waited.met:
-            raise AetherError("not_settled", "%s is on duty and the counts are back, but after %.0f s: %s" % (self.node, waited.seconds, waited.last), result=self.result(""), node=self.node)
+            raise AetherError("not_settled", "%s is on duty and the counts are back, but after %.0f s: %s" % (self.node, waited.seconds, waited.last), node=self.node)
 
     def go_active(self, why: str, node: Optional[str] = None) -> None:
         """Activate, and wait until every member with state says that it is on duty."""
@@ -436,7 +443,7 @@ class Work:
         if not known or set(known.values()) == {None}:
             view = self.look.observation.view(node)
             trouble = view.trouble.text if view is not None and view.trouble else "the others do not list it"
-            raise AetherError("not_active", "%s is no member, so it cannot be put on duty: %s" % (node, trouble), result=self.result(""), node=node)
+            raise AetherError("not_active", "%s is no member, so it cannot be put on duty: %s" % (node, trouble), node=node)
         if set(known.values()) & {DRAINING, DECOMMISSIONED}:
             self.activate(why, node)
         if self.session.check_mode:
@@ -450,7 +457,7 @@ class Work:
 
         waited = self.wait(poll, self.params["timeout"] if self.params["timeout"] is not None else ACTIVE_TIMEOUT)
         if not waited.met:
-            raise AetherError("not_active", "After %.0f s %s." % (waited.seconds, waited.last), result=self.result(""), node=node)
+            raise AetherError("not_active", "After %.0f s %s." % (waited.seconds, waited.last), node=node)
 
     # --- writes --------------------------------------------------------------------------------------------------------
 
@@ -571,6 +578,16 @@ class Work:
             intent=self.intent,
             diff={"before": self.before, "after": self.picture(wanted if predicted else None)},
         )
+
+
+def assume_active(observation: Observation, intent: Dict[str, Any]) -> Observation:
+    """Check mode: what would be seen if the node were on duty again with its counts, each slice back on it."""
+    node, views = intent["node"], []
+    for view in observation.views:
+        back = {a: c["from"] for a, c in intent["restore"].items() if view.targets.get(a) == c["to"]}
+        lifecycle = {i: ON_DUTY if i == node else s for i, s in view.lifecycle.items()}
+        views.append(replace(view, lifecycle=lifecycle, targets=dict(view.targets, **back), instances=view.instances + tuple(Instance(a, node, ACTIVE) for a in back)))
+    return replace(observation, views=tuple(views))
 
 
 def _decided(trouble) -> bool:
