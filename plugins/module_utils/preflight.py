@@ -189,7 +189,7 @@ def _ids(entries):
 
 
 def _voters(entries, allow_even, leaving):
-    count = len({str(e["wants"]["id"]) for e in entries} - set(leaving))
+    count = sum(1 for e in entries if str(e["wants"]["id"]) not in leaving)
     if count in SIZES:
         return
     if count and count % 2 == 0 and count < SIZES[-1]:
