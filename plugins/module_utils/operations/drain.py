@@ -145,7 +145,7 @@ class Work:
         return []
 
     def refused(self, plan: DrainPlan, own) -> AetherError:
-        text = " ".join("%s%s" % (r.sentence, " (%s)" % r.option if r.option else "") for r in plan.refusals)
+        text = " ".join("%s%s" % (r.sentence, " (%s)" % r.option if r.option and r.option not in r.sentence else "") for r in plan.refusals)
         head = "Draining %s is refused, nothing was touched: %s" % (self.node, text)
         if own and own["phase"] == "draining":
             # Half of an earlier drain lies about and cannot be finished: take it back.
