@@ -85,6 +85,22 @@ def stale(hostvars, hosts):
     return [m["id"] for m in everyone if set(_peers(hostvars, m)) - known]
 
 
+def former(hostvars, hosts, node):
+    """Addresses (host alone) of ``node`` on the hosts' disks that it does not have in the inventory.
+
+    Lists without ids name nobody: there it is every address that the inventory does not know.
+    """
+    everyone = members(hostvars, hosts)
+    known = {m["socket"] for m in everyone}
+    found = set()
+    for member in everyone:
+        for peer in _peers(hostvars, member):
+            socket = peer.split(":", 1)[1] if peer.count(":") == 2 else peer
+            if socket not in known and peer in (socket, "%s:%s" % (node, socket)):
+                found.add(socket.rsplit(":", 1)[0])
+    return sorted(found)
+
+
 def restarted(hostvars, hosts, token):
     """Ids of the nodes that run and were restarted by a run with this token; none without a token."""
     looks = {m["id"]: _first(hostvars[m["host"]], ("aether__host",), {}) for m in members(hostvars, hosts)}
@@ -134,6 +150,6 @@ def _first(variables, names, default):
 class FilterModule:
     def filters(self):
         return {
-            "members": members, "marked": marked, "disk_lists": disk_lists, "stale": stale, "restarted": restarted, "planned": planned,
+            "members": members, "marked": marked, "disk_lists": disk_lists, "stale": stale, "former": former, "restarted": restarted, "planned": planned,
             "jar_checksum": jar_checksum,
         }

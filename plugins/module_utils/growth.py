@@ -220,13 +220,26 @@ def _refuse_size(plan: Plan, size: int, allow_even: Optional[bool]) -> None:
 
 
 def _refuse_strangers(plan: Plan, observation: Observation, replacing=(), leaving=()) -> None:
-    strangers = sorted({i for v in observation.answering() for i in v.core_nodes} - set(observation.voters) - set(leaving))
+    answering = observation.answering()
+    known = set(observation.voters) | set(leaving)
+    strangers = sorted({i for v in answering for i in v.core_nodes} - known)
     if replacing or leaving:
         # A list on disk without ids still has the address of the host that is gone.
         strangers = [i for i in strangers if ":" not in i]
     if strangers:
         plan.refusals.append(
             Refusal("not_in_inventory", "The running members have %s in their lists, the inventory has not: the new lists would drop a voter. Add it to the group aether_nodes; one that is gone for good is replaced with replace_node.yml." % ", ".join(strangers))
+        )
+    connected = sorted({i for v in answering for i in v.peers} - known - set(strangers))
+    if connected:
+        plan.refusals.append(
+            Refusal("connected_stranger", "%s is connected to the members and is not in the inventory. Add it to the group aether_nodes, or stop its service; one that was just stopped is gone in half a minute." % ", ".join(connected))
+        )
+    told = {v.id for v in answering}
+    alive = sorted(i for i in set(replacing) | set(leaving) if i not in told and any(i in v.peers for v in answering))
+    if alive:
+        plan.refusals.append(
+            Refusal("still_alive", "%s is still connected to the members, so it is not dead, or has been for less than half a minute. Stop it on its old host for good, and run this again." % ", ".join(alive))
         )
     for reason in plan.verdict.reasons:
         if reason.code in ("foreign", "wrong_id", "unauthorized"):

@@ -92,6 +92,10 @@ peers:
   returned: always
   type: list
   elements: str
+fenced:
+  description: Whether the node was replaced by one on another host, and its service is kept from starting.
+  returned: always
+  type: bool
 restarted_for:
   description: The token of the last rolling restart that restarted this node; empty when there was none.
   returned: always
@@ -106,6 +110,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 RELEASES, CURRENT, MARKER, RESTARTED = "releases", "current", ".rolling", ".restarted"
 UNIT = "/etc/systemd/system/%s.service"
+FENCE = UNIT + ".d/replaced.conf"
 PEERS = re.compile(r"^ExecStart=.*\s--peers=(\S*)", re.M)
 
 
@@ -183,6 +188,7 @@ def main():
         active=module.run_command(["systemctl", "is-active", "--quiet", parameters["service"]])[0] == 0,
         marker=read(os.path.join(parameters["data_dir"], MARKER)),
         peers=peers(read(UNIT % parameters["service"])),
+        fenced=os.path.exists(FENCE % parameters["service"]),
         restarted_for=read(os.path.join(parameters["data_dir"], RESTARTED)),
     )
 

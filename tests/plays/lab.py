@@ -86,10 +86,16 @@ class Lab:
 
     # what a user types
 
-    def inventory(self, hosts: Sequence[str], **variables) -> Path:
+    def inventory(self, hosts: Sequence[str], ids: Optional[Dict[str, str]] = None, others: Sequence[str] = (), **variables) -> Path:
+        """``ids``: node ids that differ from the host's name. ``others``: hosts that are not in aether_nodes."""
         path = self.folder / ("inventory-%s.json" % "-".join(hosts))
         common = {"aether_jar": str(self.jar), "aether_heap": "128m", "aether_heal_pause": 1}
-        path.write_text(json.dumps(self.pool.inventory(hosts, dict(common, **variables))), encoding="utf-8")
+        made = self.pool.inventory(hosts, dict(common, **variables))
+        for host, identity in (ids or {}).items():
+            made["aether_nodes"]["hosts"][host]["aether_node_id"] = identity
+        if others:
+            made["others"] = self.pool.inventory(others)["aether_nodes"]
+        path.write_text(json.dumps(made), encoding="utf-8")
         return path
 
     def command(self, playbook: str, hosts: Sequence[str], *arguments: str, **variables) -> List[str]:
@@ -185,9 +191,10 @@ class Lab:
             time.sleep(0.2)
         raise AssertionError("waited %.0f s for %s" % (seconds, what))
 
-    def witness(self) -> Sampler:
-        """The outside observer of all hosts, those to come included."""
-        return Sampler({h: "http://%s:8080" % ip for h, ip in self.ips.items()}, time_factor=self.time_factor)
+    def witness(self, ids: Optional[Dict[str, str]] = None, **options) -> Sampler:
+        """The outside observer of all hosts, those to come included; of ``ids``, id -> host, where ids are not the hosts' names."""
+        places = ids or {h: h for h in self.hosts}
+        return Sampler({i: "http://%s:8080" % self.ips[h] for i, h in places.items()}, time_factor=self.time_factor, **options)
 
     def judge(self, witness: Sampler) -> None:
         """The majority was kept all the time, and no change of leader took longer than the product's own 25 s."""

@@ -116,15 +116,17 @@ class Sampler:
     """Watches while a ``with`` block runs. Afterwards: ``timeline``, ``report``, ``table()``, ``save(path)``.
 
     ``endpoints``: {node id: URL}, or strings NODE=URL; also of members that don't run yet. ``baseline``: the ids that
-    had state when the operation began; by default those that had it when the sampling began. ``time_factor``: of a
+    had state when the operation began; by default those that had it when the sampling began. ``successors``: {new id: id of the
+    dead member in whose place it stands}. ``time_factor``: of a
     simulated cluster; every time in timeline and report is in the product's seconds.
     """
 
-    def __init__(self, endpoints: Mapping[str, str] | Iterable[str], api_key: Optional[str] = None, baseline: Optional[Sequence[str]] = None, time_factor: float = 1.0):
+    def __init__(self, endpoints: Mapping[str, str] | Iterable[str], api_key: Optional[str] = None, baseline: Optional[Sequence[str]] = None, time_factor: float = 1.0, successors: Optional[Mapping[str, str]] = None):
         if not isinstance(endpoints, Mapping):
             endpoints = dict(entry.split("=", 1) for entry in endpoints)
         self.endpoints = dict(endpoints)
         self.baseline = baseline
+        self.successors = dict(successors or {})
         self.time_factor = time_factor
         self.timeline: dict = {}
         self.report: dict = {}
@@ -158,7 +160,7 @@ class Sampler:
             "marks": self._marks,
             "members": self._entries,
         }
-        self.report = judge(self.timeline, self.baseline)
+        self.report = judge(self.timeline, self.baseline, self.successors)
 
     def mark(self, text: str) -> None:
         """A word about what the test does now, for the table."""
@@ -228,10 +230,10 @@ def understood(name: str, facts: dict) -> dict:
     return facts
 
 
-def judge(timeline: dict, baseline: Optional[Sequence[str]] = None) -> dict:
+def judge(timeline: dict, baseline: Optional[Sequence[str]] = None, successors: Optional[Mapping[str, str]] = None) -> dict:
     """The report on a timeline; times in seconds since the sampling began.
 
-    ``baseline``: ids that had state at the beginning.
+    ``baseline``: ids that had state at the beginning; a successor with state counts as the one it replaces.
     ``majority_kept``: True, False, or None when nobody had state at the beginning, so that there was none to keep.
     ``majority_breaches``: [{from, to, seconds, why}], each of two samples and SETTLE seconds at least.
     ``leaderless_spells``: [{from, to, seconds, before, after}]: no member with state named a leader that answers.
@@ -256,7 +258,7 @@ def judge(timeline: dict, baseline: Optional[Sequence[str]] = None) -> dict:
         without_quorum = sorted(name for name in stateful if not has_quorum(name, facts))
         if baseline is None:
             baseline = sorted(stateful)
-        why = why_no_majority(stateful, without_quorum, baseline)
+        why = why_no_majority(stateful | {(successors or {}).get(name, name) for name in stateful}, without_quorum, baseline)
         if why:
             breaches.append({"at": when, "why": why})
         leaders.append(leader_of(stateful, facts))
