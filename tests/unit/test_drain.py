@@ -233,6 +233,16 @@ def test_room_that_vanishes_during_the_drain_is_made_once(lab):
     assert result["drain"]["restore"] == {CART: {"from": 3, "to": 2}} and state(cluster, home) == "DECOMMISSIONED"
 
 
+def test_what_happens_while_room_is_made_is_judged_before_the_drain(lab, monkeypatch):
+    cluster = lab(cart=(3, 2))
+    answers = iter([[], ["canary of x (DEPLOYING)"]])
+    monkeypatch.setattr(v1, "deployments", lambda client, endpoint: next(answers))
+    error = refused(cluster, "n2", make_room=True)
+    assert error.kind == "refused" and error.data["refusals"][0]["code"] == "deployment" and error.data["undone"]
+    assert [a["path"] for a in error.data["result"]["actions"]] == ["/api/scale"] * 2 and state(cluster, "n2") == "ON_DUTY"
+    assert slices(cluster)[CART][0] == 3 and kept(cluster) == []
+
+
 def after_writes(cluster, hook, before=False, **given):
     """Run with ``hook(number)`` called after (or before) each write."""
     count = iter(range(100))

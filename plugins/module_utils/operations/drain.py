@@ -181,6 +181,7 @@ class Work:
         while True:
             if scale:
                 self.make_room(scale)
+                self.judge_again()
             if scale or self.state() not in (DRAINING, DECOMMISSIONED):
                 self.start()
             outcome = self.follow(may_make_room=self.params["make_room"] and not made_again)
@@ -199,6 +200,13 @@ class Work:
             self.started_again += 1
             self.say("the drain of %s was called off behind our back; it is started again, once" % self.node)
             scale = self.plan_again()
+
+    def judge_again(self) -> None:
+        """Making room took its time: does anything speak against it now?"""
+        self.look = self.session.look()
+        plan = self.plan()
+        if plan.refusals:
+            raise AetherError("refused", "Room was made for the slices of %s, and now the drain is refused: %s" % (self.node, " ".join(r.sentence for r in plan.refusals)), refusals=[r.as_data() for r in plan.refusals])
 
     def plan_again(self) -> Dict[str, Any]:
         """Judge anew what was called off: the cluster may have changed. What is refused in passing may clear up."""
@@ -600,5 +608,5 @@ def _progress(node, states, left, lacks) -> str:
     known = "/".join(sorted(s for s in states if s))
     head = "%s is %s" % (node, known) if known else node
     if not left:
-        return "%s, no slice left; %s" % (head, lacks[0])
+        return "no slice left; %s" % "; ".join(lacks)
     return "%s, %d slice%s left: %s" % (head, len(left), "" if len(left) == 1 else "s", "; ".join(e.sentence for e in left))
