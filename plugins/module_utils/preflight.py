@@ -34,6 +34,7 @@ PROFILES = {"development": (2, 4), "small": (4, 8), "medium": (8, 16), "large": 
 MEMORY_SHARE = 0.9  # a machine sold with 8 GB shows less, the kernel keeps some
 HEAP_WARNING_SHARE = 0.75  # of the memory; the JVM itself and the system need the rest
 TCP, UDP = "tcp", "udp"
+LISTENER = "aether-listener"  # what a listener of aether_reach_info is called in a list of processes; 15 characters are shown
 SPARE = "spare"  # a port of nobody's, which only tells in which direction packets pass
 _HEAP = re.compile(r"^([1-9][0-9]*)([mg])$")
 
@@ -167,7 +168,7 @@ def _presence(entries):
         if not entry.get("in_play", True):
             yield Finding("left_out", NOTE, entry["host"], "--limit leaves this host out: nothing on it was judged.")
         else:
-            why = entry.get("unreachable") or "no answer"
+            why = (entry.get("unreachable") or "no answer").strip().splitlines()[-1]  # ssh's own words come last
             yield Finding("unreachable", ERROR, entry["host"], "The host cannot be reached (%s), so nothing on it was judged. Bring it back, or take it out of aether_nodes." % why.strip().rstrip("."))
 
 
@@ -184,7 +185,7 @@ def _ids(entries):
             yield Finding(
                 "id_changed", ERROR, entry["host"],
                 "The node on this host is %s and the inventory calls it %s: under another id it would be one more voter, and %s one that never comes back. "
-                "Set aether_node_id to %s; to give the host to another node, take %s out of the cluster first." % (before, wanted, before, before, before),
+                "Set aether_node_id to %s; to give the host to another node, take %s out of the cluster first and remove its unit." % (before, wanted, before, before, before),
             )
 
 
@@ -212,7 +213,7 @@ def _configuration(entries, leaving):
             running[entry["wants"]["id"]] = [p.split(":")[0] for p in listed]
     for entry, peer in zip(entries, peers):
         wants = entry["wants"]
-        sentences = peer_findings("", [peer])
+        sentences = peer_findings("", [peer.rpartition(":")[0] + ":1"])  # the id and the address; ports are next
         ports = [number(wants.get(key)) for key in ("cluster_port", "management_port", "app_http_port")]
         for key, port in zip(("cluster_port", "management_port", "app_http_port"), ports):
             if port is None and wants.get(key) is not None:
@@ -248,7 +249,9 @@ def _ports(entries):
         failed = {p["name"]: p["error"] for p in entry.get("listen_errors") or []}
         for port in facts["ports"]:
             where = "The %s port %d/%s" % (port["name"], port["port"], port["protocol"])
-            if port["state"] == "other":
+            if port["state"] == "other" and port["process"] == LISTENER:
+                yield Finding("port_taken", ERROR, entry["host"], "%s is held by the listener of another preflight, or of one that was interrupted: it ends by itself. Run this again in a minute." % where)
+            elif port["state"] == "other":
                 holder = "%s (pid %s%s)" % (port["process"], port["pid"], ", unit %s" % port["unit"] if port.get("unit") else "") if port.get("pid") else "a process that cannot be seen"
                 yield Finding("port_taken", ERROR, entry["host"], "%s is taken by %s: %s Stop that, or choose another port." % (where, holder, _if_taken(port["name"])))
             elif port["state"] == "free" and port["name"] in failed:

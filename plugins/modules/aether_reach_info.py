@@ -134,6 +134,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.preflight import LISTENER
+
 DATAGRAM = 1200  # bytes: what QUIC needs to get through, so a path that is too narrow shows as well
 RESERVED_VERSION = 0x1A2A3A4A  # of the form 0x?a?a?a?a, which no server speaks (RFC 9000, 15)
 REPEAT = (0.0, 0.3, 0.8, 1.5)  # seconds after which an unanswered datagram is sent again: one may be lost
@@ -212,6 +214,8 @@ def child(opened, control, nonce, seconds):
             os.dup2(nowhere, descriptor)
         if os.fork() == 0:
             os.chdir("/")
+            with open("/proc/self/comm", "w", encoding="ascii") as name:
+                name.write(LISTENER)
             serve(opened, control, nonce, time.monotonic() + seconds)
     finally:
         os._exit(0)
@@ -318,7 +322,7 @@ class Probe:
         if error.errno == errno.ECONNREFUSED or (error.errno == errno.ECONNRESET and not self.udp):
             self.end("refused", error.strerror)
         elif error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ETIMEDOUT):
-            # What a firewall on the way, or on this host, makes of it; the sentence says which.
+            # What firewalls make of it, on the way (unreachable) or on this host (not permitted).
             self.end("refused" if error.errno in (errno.EACCES, errno.EPERM) else "timeout", error.strerror)
         else:
             self.end("error", error.strerror or str(error))

@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.pragmatica.aether.plugins.filter.preflight import preflight_hosts
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import preflight as operation
-from ansible_collections.pragmatica.aether.plugins.module_utils.preflight import ERROR, NOTE, WARNING, judge, lines, named_ports, reach_findings, reach_plan
+from ansible_collections.pragmatica.aether.plugins.module_utils.preflight import ERROR, LISTENER, NOTE, WARNING, judge, lines, named_ports, reach_findings, reach_plan
 from ansible_collections.pragmatica.aether.plugins.modules import aether_reach_info as reach
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,6 +176,12 @@ def test_a_port_that_somebody_else_holds_is_named_with_its_holder_and_not_asked(
     entries[1]["facts"]["ports"][0].update(state="other", process="nc", pid=42, unit="old.service")
     found = judge(open_network(entries))
     assert codes(found) == ["port_taken"] and "8090/udp is taken by nc (pid 42, unit old.service)" in one(found, "port_taken").message
+
+
+def test_a_listener_that_was_left_behind_is_told_as_such():
+    entries = hosts(3)
+    entries[1]["facts"]["ports"][0].update(state="other", process=LISTENER, pid=42)
+    assert "Run this again in a minute" in one(judge(open_network(entries)), "port_taken").message
 
 
 def test_a_port_that_cannot_be_opened_is_said_once():
@@ -386,6 +392,8 @@ def test_listen_probe_and_stop_know_each_other_and_leave_the_ports_free(ports):
     assert call("aether_reach_info", mode="listen", nonce=nonce, seconds=20, ports=ports)["listen_errors"] == []
     taken = call("aether_reach_info", mode="listen", nonce=nonce + "b", seconds=0.1, ports=ports)["listen_errors"]
     assert [e["name"] for e in taken] == ["cluster", "management"]
+    host = call("aether_preflight_info", cluster_port=str(ports[0]["port"]), management_port=str(ports[1]["port"]), app_http_port="0", service="none")
+    assert {p["process"] for p in host["ports"] if p["name"] != "gossip"} == {LISTENER}
     found = call("aether_reach_info", mode="probe", nonce=nonce, me="n1", targets=targets(ports))
     assert [(p["name"], p["result"]) for p in found["probes"]] == [("cluster", "ok"), ("management", "ok")]
     stranger = call("aether_reach_info", mode="probe", nonce="another", seconds=0.5, me="n1", targets=targets(ports))
