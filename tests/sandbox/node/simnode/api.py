@@ -18,7 +18,7 @@ from typing import Any, Callable, List, Tuple
 from urllib.parse import parse_qsl
 
 from .http import Request, Response
-from .settings import tomllib
+from .settings import HIDDEN, tomllib
 from .store import DEFAULT_THRESHOLDS, WRITE_TIMEOUT, Inactive, wall_ms
 
 ROLES = ["VIEWER", "OPERATOR", "ADMIN"]
@@ -26,6 +26,7 @@ OPEN = ("/", "/health/live", "/health/ready")
 GROUP = r"[a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)+"
 COORDINATES = re.compile(r"^%s:[a-z0-9]+(?:-[a-z0-9]+)*:\d+\.\d+\.\d+(?:-[A-Za-z0-9.-]+)?$" % GROUP)
 INSTANT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
+CHUNK = 65536  # bytes that an uploaded artifact is held in
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 CONTROLLER = {
     "cpuScaleUpThreshold": 0.8, "cpuScaleDownThreshold": 0.2, "callRateScaleUpThreshold": 2000.0, "evaluationIntervalMs": 1000,
@@ -80,6 +81,8 @@ class Api:
         yield "POST", "/api/scale", self.scale
         yield "GET", "/repository/info/(.+)/([^/]+)/([^/]+)", self.artifact_info
         yield "PUT", "/repository/(.+)/([^/]+)/([^/]+)/[^/]+", self.upload
+        yield "GET", r"/repository/(.+)/([^/]+)/([^/]+)/[^/]+\.jar\.(md5|sha1)", self.artifact_checksum
+        yield "GET", "/api/artifact-metrics", self.artifact_metrics
         yield "GET", "/api/thresholds", lambda r: self.thresholds()
         yield "POST", "/api/thresholds", self.set_threshold
         yield "DELETE", "/api/thresholds/([^/]+)", self.delete_threshold
@@ -88,6 +91,7 @@ class Api:
         yield "DELETE", "/api/logging/levels/([^/]+)", self.delete_level
         yield "GET", "/api/controller/config", lambda r: dict(CONTROLLER, **self.node.controller)
         yield "POST", "/api/controller/config", self.set_controller
+        yield "GET", "/api/controller/status", lambda r: {"enabled": True, "evaluationIntervalMs": CONTROLLER["evaluationIntervalMs"], "config": dict(CONTROLLER, **self.node.controller)}
         yield "POST", "/api/controller/evaluate", lambda r: {"status": "evaluation_triggered"}
         yield "GET", "/api/events", self.events
         yield "GET", "/api/certificate", lambda r: {"expiresAt": "N/A", "secondsUntilExpiry": 0, "lastRenewalAt": "N/A", "renewalStatus": "NOT_CONFIGURED"}
@@ -97,12 +101,14 @@ class Api:
         yield "GET", "/api/alerts", lambda r: {"active": "[]", "history": "[]"}
         yield "POST", "/api/alerts/clear", lambda r: {"status": "alerts_cleared"}
         yield "POST", "/api/backup(?:/restore)?", lambda r: {"success": False, "message": "Backup is not enabled"}
-        yield "GET", "/api/config/overrides", lambda r: {k: "***REDACTED***" for k, _ in self.node.store.items("override/")}
+        yield "GET", "/api/config", lambda r: dict(self.node.settings.shown)
+        yield "GET", "/api/config/overrides", lambda r: {k: HIDDEN for k, _ in self.node.store.items("override/")}
         yield "POST", "/api/config", self.set_override
         yield "DELETE", "/api/config/([^/]+)", self.delete_override
         yield "GET", "/api/scheduled-tasks", lambda r: {"activeTimers": 0}
         yield "GET", "/api/cluster/(?:config|status)", self.no_cluster_config
         yield "POST", "/api/cluster/upgrade", self.no_cluster_config
+        yield "POST", "/api/cluster/scale", self.scale_cluster
         for path in EMPTY_OBJECTS:
             yield "GET", path, lambda r: {}
         for path in EMPTY_LISTS:
@@ -165,10 +171,9 @@ class Api:
     def ready(self, request):
         node = self.node
         peers = "Connected peers: %d" % len(node.links)
-        synced = node.ready or node.has_state or node.stateless
         parts = [
             ("consensus", node.ready, "Cluster active" if node.ready else "Consensus not established"),
-            ("routes", synced, "Route sync received" if synced else "Awaiting initial route sync"),
+            ("routes", node.routes, "Route sync received" if node.routes else "Awaiting initial route sync"),
             ("quorum", bool(node.links), peers),
         ]
         up = all(ok for _, ok, _ in parts)
@@ -224,6 +229,11 @@ class Api:
     def no_cluster_config(self, request):
         raise Failure("No cluster configuration stored")
 
+    def scale_cluster(self, request):
+        if not isinstance(self.json(request).get("expectedVersion"), int):
+            raise Failure('Type mismatch: expected long, got unknown at org.pragmatica.aether.api.ManagementApiResponses$ScaleRequest["expectedVersion"]')
+        raise Failure("No cluster configuration stored")
+
     def no_such_request(self, request):
         raise Failure("Composite:\n  Not Found: Unknown request path")
 
@@ -257,14 +267,17 @@ class Api:
         states = {p: e["state"] for p, e in node.store.items("lifecycle/")}
         draining = sum(1 for s in states.values() if s == "DRAINING")
         left = len(states) - draining - 1
-        if draining and left < node.majority or self.node.switches.reject_drain:
+        if node.switches.drain_budget and draining and left < node.majority or node.switches.reject_drain:
             raise Failure("Conflict: Disruption budget exceeded: draining %s would leave %d operational nodes, minimum is %d" % (peer, left, node.majority), 409)
 
     # --- slices and blueprints ---------------------------------------------------------------------------------------
 
     def slice(self, artifact, target):
         instances = [omit({"nodeId": h, "state": i["state"], "failureReason": i.get("reason", "")}) for h, i in self.node.slices.instances(artifact).items()]
-        return omit({"artifact": artifact, "targetInstances": target["instances"], "minInstances": target["min"], "version": artifact.rsplit(":", 1)[1], "instances": instances})
+        # One that came alive beside another version is shown with that one's numbers.
+        told = target.get("beside", artifact)
+        target = self.node.store.get("target/" + told, target)
+        return omit({"artifact": artifact, "targetInstances": target["instances"], "minInstances": target["min"], "version": told.rsplit(":", 1)[1], "instances": instances})
 
     def slices_status(self, request):
         found = []
@@ -305,7 +318,10 @@ class Api:
         return identity, slices
 
     def resolvable(self, artifact):
-        return artifact.startswith(self.node.switches.artifacts) and not artifact.endswith(":9.9.9") or self.node.store.get("artifact/" + artifact) is not None
+        switches, repositories = self.node.switches, self.node.settings.repositories
+        missing = bool(switches.missing_artifact) and switches.missing_artifact in artifact
+        local = "local" in repositories and artifact.startswith(switches.artifacts) and not missing
+        return local or "builtin" in repositories and self.node.store.get("artifact/" + artifact) is not None
 
     async def apply_blueprint(self, request):
         if not (self.node.ready and self.node.has_state):
@@ -313,7 +329,8 @@ class Api:
         identity, slices = self.parse(request.body)
         for entry in slices:
             if not self.resolvable(entry["artifact"]):
-                raise Failure("Artifact not found in local repository: %s at %s" % (entry["artifact"], repository_path(entry["artifact"])))
+                place = "in local repository: %s at %s" % (entry["artifact"], repository_path(entry["artifact"]))
+                raise Failure("Artifact not found " + place if "local" in self.node.settings.repositories else "Artifact not found: %s" % entry["artifact"])
         changes = {"blueprint/" + identity: {"slices": slices}}
         old = self.node.store.get("blueprint/" + identity, {"slices": []})
         replaced = {e["artifact"].rsplit(":", 1)[0] for e in slices}
@@ -392,19 +409,35 @@ class Api:
 
     async def upload(self, request, group, artifact, version):
         if not request.path.endswith(".jar"):
-            return Response(201, "", "text/plain; charset=UTF-8")
+            return Response(201, "", "text/plain")
         name = "%s:%s:%s" % (group.replace("/", "."), artifact, version)
         entry = {"size": len(request.body), "md5": hashlib.md5(request.body).hexdigest(), "sha1": hashlib.sha1(request.body).hexdigest(), "at": wall_ms()}
         await self.write({"artifact/" + name: entry})
-        return Response(201, "", "text/plain; charset=UTF-8")
+        return Response(201, "", "text/plain")
 
-    def artifact_info(self, request, group, artifact, version):
+    def known_artifact(self, group, artifact, version):
         name = "%s:%s:%s" % (group.replace("/", "."), artifact, version)
         entry = self.node.store.get("artifact/" + name)
         if entry is None:
             raise Failure("Artifact not found: %s" % name)
+        return name, entry
+
+    def artifact_info(self, request, group, artifact, version):
+        name, entry = self.known_artifact(group, artifact, version)
         deployed = self.node.store.get("target/" + name) is not None
-        return {"artifact": name, "size": entry["size"], "chunkCount": max(1, math.ceil(entry["size"] / 65536)), "md5": entry["md5"], "sha1": entry["sha1"], "deployedAt": entry["at"], "isDeployed": deployed}
+        return {"artifact": name, "size": entry["size"], "chunkCount": chunks(entry), "md5": entry["md5"], "sha1": entry["sha1"], "deployedAt": entry["at"], "isDeployed": deployed}
+
+    def artifact_checksum(self, request, group, artifact, version, kind):
+        return Response(200, self.known_artifact(group, artifact, version)[1][kind], "text/plain")
+
+    def artifact_metrics(self, request):
+        stored = [entry for _, entry in self.node.store.items("artifact/")]
+        held = sum(map(chunks, stored))
+        deployed = [a for a, _ in self.shown("target/")]
+        return omit({
+            "artifactCount": len(stored), "chunkCount": held, "memoryBytes": held * CHUNK, "memoryMB": "%.2f" % (held * CHUNK / 2**20),
+            "deployedCount": len(deployed), "deployedArtifacts": deployed,
+        })
 
     # --- settings of the cluster ---------------------------------------------------------------------------------------
 
@@ -531,6 +564,10 @@ def required_role(method, path) -> str:
         return "VIEWER"
     operator = ("/api/node/drain", "/api/node/activate", "/api/scale", "/api/thresholds", "/api/alerts", "/repository", "/api/schema", "/api/config", "/api/controller")
     return "OPERATOR" if path.startswith(operator) else "ADMIN"
+
+
+def chunks(entry) -> int:
+    return max(1, math.ceil(entry["size"] / CHUNK))
 
 
 def repository_path(artifact) -> str:

@@ -42,9 +42,12 @@ FORMING = (1.0, 2.0)
 SYNCING = (2.5, 4.5)
 STATELESS_CHANCE = {"member": 0.2, "newcomer": 1 / 3}
 YOUNG = 30.0  # joins of a cluster that has just formed were never seen to fail
+DOOMED = (3.0, 7.0)  # how long a node that came back too early looks connected
 SILENCE = 17.7
+SILENCE_OF_A_REPLACED = 43.5  # of a node that was killed and came back too early
 SILENCE_WITHOUT_QUORUM = 117.0
 BYE_AFTER, EXIT_AFTER = 3.0, 4.1
+EXIT_AFTER_SHUTDOWN = 2.1  # of a node that left by POST shutdown before
 LEADERLESS = 17.7
 RESEND = 0.3
 TAKEN_MANAGEMENT_PORT, TAKEN_CLUSTER_PORT = 2.0, 4.0
@@ -66,6 +69,8 @@ class Link:
     load: Dict[str, float] = field(default_factory=dict)
     differs: int = 0
     known: bool = False  # it has said how it is, not only hello
+    silence: float = SILENCE  # after so much of it, it counts as gone
+    doomed: Optional[float] = None  # when this connection ends for good: the other side holds on to an older one
 
 
 class Node(asyncio.DatagramProtocol):
@@ -81,6 +86,7 @@ class Node(asyncio.DatagramProtocol):
         self.started = time.monotonic()
         self.connecting_since: Optional[float] = None
         self.ready = self.has_state = self.stateless = False
+        self.routes = False  # has it ever been connected to anybody?
         self.formed_at: Optional[float] = None
         self.form_at: Optional[float] = None
         self.sync_until: Optional[float] = None
@@ -148,6 +154,10 @@ class Node(asyncio.DatagramProtocol):
 
     async def _leave(self):
         self.say("Shutting down node %s" % self.id)
+        if self.gone:
+            await asyncio.sleep(self.t(EXIT_AFTER_SHUTDOWN))
+            self.finish(143)
+            return
         await asyncio.sleep(self.t(BYE_AFTER))
         self.say_bye()
         await asyncio.sleep(self.t(EXIT_AFTER - BYE_AFTER))
@@ -291,7 +301,9 @@ class Node(asyncio.DatagramProtocol):
     def _on_hello(self, peer, message, addr):
         link = self.links.get(peer)
         if link is not None and link.inc != message["inc"]:
-            # The old connection has not been noticed to be dead: the newcomer is turned away, for good.
+            # The old connection has not been noticed to be dead: the newcomer will be turned away, for good,
+            # and its attempts keep the old one in the views (recordings quick-restart).
+            link.silence = SILENCE_OF_A_REPLACED
             self._send_to(addr, peer, {"t": "refuse"})
             return
         if self.barred.get(peer) == message["inc"]:
@@ -314,8 +326,10 @@ class Node(asyncio.DatagramProtocol):
         self._learn(peer, message)
 
     def _on_refuse(self, peer, message, addr):
-        if peer not in self.links:
-            self.barred[peer] = message["inc"]
+        """For a few seconds it looks like a connection (recording quick-restart)."""
+        if peer not in self.links and self.barred.get(peer) != message["inc"]:
+            self.routes = True
+            self.links[peer] = Link(inc=message["inc"], address=addr, heard=self.now(), doomed=self.now() + self.between(DOOMED))
 
     def _on_crossed(self, peer, message, addr):
         self.barred[peer] = message["inc"]
@@ -334,6 +348,7 @@ class Node(asyncio.DatagramProtocol):
         return drawn < CROSSING_CHANCE
 
     def _link(self, peer, message, addr):
+        self.routes = True
         self.links[peer] = Link(inc=message["inc"], address=addr, heard=self.now(), fresh=message.get("fresh", False))
         self.barred.pop(peer, None)
         self.event("CONNECTION_ESTABLISHED", "Connected to node %s" % peer, {"nodeId": peer})
@@ -391,11 +406,16 @@ class Node(asyncio.DatagramProtocol):
 
     def _drop_silent(self):
         now = self.now()
-        silent = [p for p, link in self.links.items() if now - link.heard > self.t(SILENCE)]
-        if not silent:
-            return
+        for peer in [p for p, link in self.links.items() if link.doomed and now > link.doomed]:
+            self.barred[peer] = self.links.pop(peer).inc
+
+        def silent(early=0.0):
+            return [p for p, link in self.links.items() if now - link.heard > self.t(link.silence - early) and not link.doomed]
+
         leader = self.leader()
-        for peer in sorted(silent, key=lambda p: p == leader):
+        for peer in sorted(silent(), key=lambda p: p == leader):
+            if peer == leader and silent(early=3 * BEAT) != [peer]:
+                return  # who died together with the leader goes first
             # The last silent member that a majority would need is believed in for much longer (recording quorum-lost-1-of-3).
             keeps_quorum = len(self.links) >= self.majority
             if keeps_quorum or now - self.links[peer].heard > self.t(SILENCE_WITHOUT_QUORUM):
@@ -424,7 +444,7 @@ class Node(asyncio.DatagramProtocol):
             if not enough:
                 self.ready = False
             return
-        if not enough or self.switches.never_ready or self.leaving:
+        if not enough or self.switches.never_ready or self.leaving or any(link.doomed for link in self.links.values()):
             self.form_at = self.sync_until = None
             return
         donors = [p for p, link in self.links.items() if link.has_state and link.ready]

@@ -25,6 +25,7 @@ try:
 except ImportError:  # Python < 3.11: no aether.toml can be read
     tomllib = None
 
+HIDDEN = "***REDACTED***"
 HEAPS = re.compile(r"^\d+[mg]$")
 
 
@@ -41,6 +42,8 @@ class Settings:
     core_max: int = 0
     keys: Dict[str, str] = field(default_factory=dict)
     tls: bool = False
+    repositories: List[str] = field(default_factory=lambda: ["local", "builtin"])
+    shown: Dict[str, str] = field(default_factory=dict)  # what GET /api/config tells
     log: List[str] = field(default_factory=list)
 
     @property
@@ -86,6 +89,8 @@ def read(argv: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> Se
     settings.app_port = int(app.get("port", 8070))
     if settings.app_enabled:
         settings.keys = _keys(app.get("api-keys", {}), environ.get("AETHER_API_KEYS", ""))
+    settings.repositories = list(document.get("slice", {}).get("repositories", settings.repositories))
+    settings.shown = _shown(document, environ)
     log.append(log_line("INFO", "logStartupInfo", "Starting Aether node NodeId[id=%s] on port %d" % (settings.node_id, settings.cluster_port)))
     log.append(log_line("INFO", "logStartupInfo", "Management API on port %d" % settings.management_port))
     shown = ", ".join("NodeInfo[id=NodeId[id=%s], address=NodeAddress[host=%s, port=%d], role=ACTIVE, labels={}]" % (i, h, p) for i, (h, p) in settings.peers.items())
@@ -189,6 +194,28 @@ def _keys(tables, variable) -> Dict[str, str]:
         if len(parts) >= 2 and parts[0]:
             keys[parts[0]] = parts[-1] if parts[-1] in ("VIEWER", "OPERATOR", "ADMIN") else "VIEWER"
     return keys
+
+
+def _shown(document, environ) -> Dict[str, str]:
+    """The configuration as dotted keys. Secrets are hidden where they are values, but an API key in the file is part of a name."""
+    shown: Dict[str, str] = {}
+
+    def walk(prefix, value):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(prefix + [key], inner)
+        elif prefix[:2] == ["app-http", "api-keys"] or prefix[-1] == "cluster_secret":
+            shown[".".join(prefix)] = HIDDEN
+        elif isinstance(value, list):
+            shown[".".join(prefix)] = "[%s]" % ", ".join(map(str, value))
+        else:
+            shown[".".join(prefix)] = str(value).lower() if isinstance(value, bool) else str(value)
+
+    walk([], document)
+    for variable, name in (("AETHER_API_KEYS", "api.keys"), ("AETHER_CLUSTER_SECRET", "cluster.secret")):
+        if environ.get(variable):
+            shown[name] = HIDDEN
+    return shown
 
 
 def _tls(settings, document, cluster, environ) -> None:

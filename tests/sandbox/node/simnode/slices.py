@@ -10,12 +10,15 @@ from typing import Any, Dict, List
 
 ACTIVATION = (0.4, 1.2)
 UNLOADING = (2.5, 3.0)
-MOVED_EVERY = (4.5, 5.0)  # one slice after the other leaves a draining node
+# A draining node gives up one slice after the other: each has a turn, and leaves within it.
+TURN, LEAVES, UNLOADING_WITHIN_TURN = 5.0, 2.9, (0.1, 0.3)
+EMPTY = 0.05  # a draining node that has nothing to give is done
 
 
 class SliceEngine:
     def __init__(self, node):
         self.node = node
+        self.drains: Dict[str, Any] = {}  # node and time of its drain -> (when this leader first saw it, what was there to move)
 
     def on_duty(self) -> List[str]:
         node = self.node
@@ -48,7 +51,7 @@ class SliceEngine:
             if instance["state"] == "ACTIVATING" and node._after("active/%s/%s" % (key, instance["at"]), (ACTIVATION[0] + node.switches.slice_delay, ACTIVATION[1] + node.switches.slice_delay)):
                 failed = node.switches.slice_fail and node.switches.slice_fail in artifact
                 changes[key] = dict(instance, state="FAILED", reason="Slice activation failed (simulated)") if failed else dict(instance, state="ACTIVE")
-            elif instance["state"] == "UNLOADING" and node._after("gone/%s/%s" % (key, instance["at"]), UNLOADING):
+            elif instance["state"] == "UNLOADING" and node._after("gone/%s/%s" % (key, instance["at"]), UNLOADING if host in on_duty else UNLOADING_WITHIN_TURN):
                 changes[key] = None
         staying = [h for h, i in placed.items() if i["state"] != "UNLOADING" and h in on_duty]
         free = [h for h in on_duty if h not in placed]
@@ -59,13 +62,15 @@ class SliceEngine:
 
     def rejected(self) -> Dict[str, Any]:
         """A new leader takes up every slice of every blueprint, those as well that were not taken when they were posted."""
-        targets = dict(self.node.store.items("target/"))
-        return {
-            "target/" + e["artifact"]: {"instances": e["instances"], "min": e["min"], "owner": identity}
-            for identity, blueprint in self.node.store.items("blueprint/")
-            for e in blueprint["slices"]
-            if e["artifact"] not in targets
-        }
+        by_name = {artifact.rsplit(":", 1)[0]: artifact for artifact, _ in self.node.store.items("target/")}
+        taken = {}
+        for identity, blueprint in self.node.store.items("blueprint/"):
+            for entry in blueprint["slices"]:
+                artifact = entry["artifact"]
+                if artifact not in by_name.values():
+                    beside = by_name.get(artifact.rsplit(":", 1)[0])
+                    taken["target/" + artifact] = dict({"instances": entry["instances"], "min": entry["min"], "owner": identity}, **({"beside": beside} if beside else {}))
+        return taken
 
     def _load(self, host, changes) -> int:
         """How many instances a host has or is about to get."""
@@ -79,13 +84,18 @@ class SliceEngine:
             if entry["state"] not in ("DRAINING", "SHUTTING_DOWN") or node.switches.stuck_drain or ("lifecycle/" + host) in changes:
                 continue
             held = [a for a in targets if host in self.instances(a)]
-            for artifact in sorted(held):
+            since, order = self.drains.setdefault("%s/%s" % (host, entry["at"]), (node.now(), sorted(held)))
+            stays = node.now() - since
+            for position, artifact in enumerate(order):
+                if artifact not in held:
+                    continue
                 placed = self.instances(artifact)
                 elsewhere = [h for h, i in placed.items() if h in on_duty and i["state"] == "ACTIVE"]
                 if len(elsewhere) < targets[artifact]["instances"]:
                     break  # nobody on duty is free of this slice: it never ends
-                if placed[host]["state"] != "UNLOADING" and node._after("move/%s/%s/%s" % (host, artifact, entry["at"]), (MOVED_EVERY[0] - UNLOADING[1], MOVED_EVERY[1] - UNLOADING[1])):
+                # One that is shut down does not wait for turns.
+                if placed[host]["state"] != "UNLOADING" and (entry["state"] == "SHUTTING_DOWN" or stays >= node.t(TURN * position + LEAVES)):
                     changes["instance/%s/%s" % (artifact, host)] = {"state": "UNLOADING", "at": node.store.time}
                 break
-            if not held and entry["state"] == "DRAINING" and node._after("empty/%s/%s" % (host, entry["at"]), (0.05, 0.1)):
+            if not held and entry["state"] == "DRAINING" and stays >= node.t(max(TURN * len(order), EMPTY)):
                 changes["lifecycle/" + host] = dict(entry, state="DECOMMISSIONED")

@@ -36,11 +36,13 @@ class Switches:
     write_every: float = 0.0  # this node writes through the consensus every so many seconds
     latency: float = 0.0  # seconds before every answer
     reject_drain: bool = False
+    drain_budget: bool = True  # as in rc1; alpha takes every drain
     stuck_drain: bool = False  # a drain never ends (set it on the leader)
     reject_blueprint: bool = False  # answered "applied", but its slices are not taken
     slice_fail: str = ""  # instances of artifacts that contain this text fail
     slice_delay: float = 0.0  # added to the time an instance takes to become active
-    artifacts: str = "org.example"  # artifacts whose group begins so resolve without an upload
+    artifacts: str = "org.example"  # artifacts whose group begins so are in the local repository
+    missing_artifact: str = ""  # but those that contain this text are not
     cpu: float = 0.12
     heap: float = 0.25
 

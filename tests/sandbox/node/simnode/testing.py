@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import tempfile
 import threading
 import time
 import urllib.error
@@ -21,7 +22,7 @@ import urllib.request
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from .node import Node
-from .settings import Settings
+from .settings import Settings, read
 from .switches import Switches
 
 
@@ -34,6 +35,7 @@ class SimCluster:
     def __init__(self, size: int = 3, time_factor: float = 0.02, api_keys: Optional[Dict[str, str]] = None, **switches):
         self.time_factor, self.api_keys = time_factor, api_keys or {}
         self.defaults = dict({"formation": "ok", "stateless": "never", "seed": 1}, **switches)
+        self.key = ""  # sent with every request that has no headers of its own
         self.ports: Dict[str, Tuple[int, int]] = {}
         self.nodes: Dict[str, Node] = {}
         self.logs: Dict[str, List[str]] = {}
@@ -68,14 +70,16 @@ class SimCluster:
     def t(self, seconds: float) -> float:
         return seconds * self.time_factor
 
-    def start(self, node: str, peers: Optional[Sequence[str]] = None, core_max: int = 0, app_port: int = 0, **switches) -> Node:
-        """Start one node with the list ``peers`` (by default every id known now); its application port only when given."""
+    def start(self, node: str, peers: Optional[Sequence[str]] = None, core_max: int = 0, toml: str = "", environ: Optional[Dict[str, str]] = None, **switches) -> Node:
+        """Start one node with the list ``peers`` (by default every id known now); ``toml``: an aether.toml to read, with ``environ``."""
         names = list(peers or self.ids)
-        settings = Settings(
-            node_id=node, cluster_port=self.ports[node][0], management_port=self.ports[node][1],
-            peers={i: ("127.0.0.1", self.ports[i][0]) for i in names}, keys=dict(self.api_keys), core_max=core_max,
-            app_enabled=bool(app_port), app_port=app_port or 8070,
-        )
+        if toml:
+            settings = self._read(node, names, toml, environ or {})
+        else:
+            settings = Settings(
+                node_id=node, cluster_port=self.ports[node][0], management_port=self.ports[node][1],
+                peers={i: ("127.0.0.1", self.ports[i][0]) for i in names}, keys=dict(self.api_keys), core_max=core_max,
+            )
         values = Switches()
         values.update({"time_factor": self.time_factor, **self.defaults, **switches})
         self.logs[node] = []
@@ -83,6 +87,13 @@ class SimCluster:
         self.nodes[node] = simulated
         self._runs[node] = asyncio.run_coroutine_threadsafe(simulated.run(), self._loop)
         return simulated
+
+    def _read(self, node, names, toml, environ) -> Settings:
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(toml)
+            file.flush()
+            peers = ",".join("%s:127.0.0.1:%d" % (i, self.ports[i][0]) for i in names)
+            return read(["--node-id=" + node, "--port=%d" % self.ports[node][0], "--management-port=%d" % self.ports[node][1], "--peers=" + peers, "--config=" + file.name], environ)
 
     def start_all(self, ids: Optional[Sequence[str]] = None, peers: Optional[Sequence[str]] = None) -> None:
         """Each next node when the one before sees all the earlier ones (docs/product.md 2), then wait for all."""
@@ -96,9 +107,13 @@ class SimCluster:
         duty = {e["nodeId"] for e in self.get(node, "/api/nodes/lifecycle") if e["state"] == "ON_DUTY"}
         return duty >= set(names) and self.get(node, "/api/status")["leader"] != "none"
 
-    def stop(self, node: str, timeout: float = 10.0) -> int:
-        """SIGTERM; returns the exit code once the node has ended."""
+    def terminate(self, node: str) -> None:
+        """SIGTERM."""
         self._call(self.nodes[node].terminate)
+
+    def stop(self, node: str, timeout: float = 10.0) -> int:
+        """SIGTERM, if it has not had one; returns the exit code once the node has ended."""
+        self.terminate(node)
         return self._runs[node].result(timeout)
 
     def kill(self, node: str) -> None:
@@ -134,7 +149,7 @@ class SimCluster:
     def request(self, method: str, node: str, path: str, body: Any = None, headers=None, timeout: float = 5.0) -> Tuple[int, Any]:
         """(status, JSON document or text); (0, {}) when nothing answers."""
         data = body.encode() if isinstance(body, str) else body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
-        request = urllib.request.Request(self.endpoints[node] + path, data=data, method=method, headers=headers or {})
+        request = urllib.request.Request(self.endpoints[node] + path, data=data, method=method, headers=headers or ({"X-API-Key": self.key} if self.key else {}))
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 status, text, kind = response.status, response.read().decode(), response.headers["content-type"]
