@@ -237,7 +237,7 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
     needed = _needed(observation, answering, stateful, baseline)
     if len(sound) < needed:
         reasons.append(
-            Reason("lost_majority", None, "%d sound member%s, %d needed." % (len(sound), "" if len(sound) == 1 else "s", needed), BOTH)
+            Reason("lost_majority", None, "%d sound member%s, %d needed. %s" % (len(sound), "" if len(sound) == 1 else "s", needed, _what_heals(observation, members, sound, needed)), BOTH)
         )
     if without and not survives(observation, stateful, frozenset(without), size):
         reasons.append(Reason("would_not_survive", None, _why_not(observation, stateful, without, size), BOTH))
@@ -374,6 +374,18 @@ def _compare_lists(observation, answering):
     for view in answering:
         if view.core_nodes == voters and view.cluster_size not in (0, len(voters)):
             yield Reason("lists_differ", view.id, "%s counts a majority of %d, though its list has %d names." % (view.id, view.cluster_size, len(voters)), COMPLETE)
+
+
+def _what_heals(observation, members, sound, needed):
+    """What is left of a lost majority, and what brings it back (docs/product.md 3)."""
+    others = [i for i in observation.voters if i not in sound]
+    down = [i for i in others if not members[i].answers]
+    heals = "It takes %d more of %s." % (needed - len(sound), ", ".join(others))
+    if down:
+        heals += " Start what is down: %s (site.yml does)." % ", ".join(down)
+    if any(members[i].has_state for i in observation.voters):
+        return heals + " What the cluster knows is there as long as one member with state runs: stop none."
+    return heals
 
 
 def _why_not(observation, stateful, without, baseline):

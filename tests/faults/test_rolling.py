@@ -84,7 +84,8 @@ def test_a_lost_majority_stops_the_roll_and_is_explained(lab):
         time.sleep(0.5)
 
     result = lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Stop the node]", lose)
-    assert result.code != 0 and "n2" in result.text and "n3" in result.text
+    assert result.code != 0 and "n2 was being changed and is not back" in result.text
+    assert "THE MAJORITY IS LOST" in result.text and "Start what is down: n3" in result.text
     before = since(lab, "n1")
     lab.pool.boot("n3")
     lab.wait(lambda: lab.runs("n3"), "n3 to run", 60)
