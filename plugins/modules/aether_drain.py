@@ -53,7 +53,7 @@ options:
     default: true
   timeout:
     description:
-      - Seconds to wait. By default 10 and 5 more for each slice on the node for V(drained), 30 for V(active), each more than was ever seen to be needed.
+      - Seconds to wait in each step that waits. By default 10 and 5 more for each slice on the node for V(drained), 30 for V(active), each more than was ever seen to be needed.
       - Without it, V(drained) waits 25 seconds longer when the leader was lost or the node restarts meanwhile.
     type: float
   intent_path:

@@ -46,25 +46,52 @@ def settled(cluster, asked="n1"):
     return bool(found) and all(len(hosts) == wanted and set(hosts.values()) == {"ACTIVE"} for wanted, hosts in found.values())
 
 
+def started(size, switches, wanted):
+    cluster = SimCluster(size, **switches)
+    cluster.start_all()
+    assert cluster.request("POST", "n1", "/api/blueprint", blueprint(**wanted))[0] == 200
+    cluster.wait(lambda: settled(cluster), "slices")
+    return cluster
+
+
 @pytest.fixture
-def lab(monkeypatch, tmp_path):
-    """Started clusters; ``lab(3, cart=(3, 2))``. Times are a fiftieth of the product's."""
-    open_clusters = []
+def quick(monkeypatch):
+    """Pauses to fit clusters whose times are a fiftieth of the product's."""
     monkeypatch.setattr(session, "SECOND_LOOK", 0.05)
     monkeypatch.setattr(drain, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(drain, "PATIENCE", 0.5)
+
+
+@pytest.fixture
+def lab(quick, tmp_path):
+    """Clusters of a test's own; ``lab(3, cart=(3, 2))``."""
+    clusters = []
 
     def make(size=3, switches=None, **wanted):
-        cluster = SimCluster(size, **(switches or {}))
-        open_clusters.append(cluster)
-        cluster.start_all()
-        assert cluster.request("POST", "n1", "/api/blueprint", blueprint(**wanted))[0] == 200
-        cluster.wait(lambda: settled(cluster), "slices")
-        cluster.home = str(tmp_path / "state")
-        return cluster
+        clusters.append(started(size, switches or {}, wanted))
+        clusters[-1].home = str(tmp_path / "state")
+        return clusters[-1]
 
     yield make
-    for cluster in open_clusters:
+    for cluster in clusters:
         cluster.close()
+
+
+@pytest.fixture(scope="module")
+def kept_running():
+    clusters = []
+    yield clusters
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture
+def full(kept_running, quick, tmp_path):
+    """Three nodes, a slice on each, at least two; for tests that leave it as it was."""
+    if not kept_running or not (settled(kept_running[-1]) and slices(kept_running[-1])[CART][0] == 3 and all(state(kept_running[-1], n) == "ON_DUTY" for n in kept_running[-1].ids)):
+        kept_running.append(started(3, {}, {"cart": (3, 2)}))
+    kept_running[-1].home = str(tmp_path / "state")
+    return kept_running[-1]
 
 
 def drained(cluster, name="n1", **given):
@@ -127,8 +154,8 @@ def test_a_node_is_drained_and_put_back(lab):
     assert back["changed"] and state(cluster, home) == "ON_DUTY" and not drained(cluster, home, state="active")["changed"]
 
 
-def test_check_mode_sends_nothing_and_tells_all(lab):
-    cluster = lab(cart=(3, 1))
+def test_check_mode_sends_nothing_and_tells_all(full):
+    cluster = full
     plan = drained(cluster, "n1", make_room=True, check_mode=True)
     assert [(a["path"], a["sent"]) for a in plan["actions"]] == [("/api/scale", False), ("/api/node/drain/n1", False)] and plan["changed"]
     assert plan["intent"]["restore"] == {CART: {"from": 3, "to": 2}} and "n1: DECOMMISSIONED" in plan["diff"]["after"] and "%s: 2 wanted" % CART in plan["diff"]["after"]
@@ -138,8 +165,8 @@ def test_check_mode_sends_nothing_and_tells_all(lab):
 
 
 @pytest.mark.parametrize("node", ["n1", "n3"])
-def test_room_is_made_and_given_back(lab, node):
-    cluster = lab(cart=(3, 2))
+def test_room_is_made_and_given_back(full, node):
+    cluster = full
     with Minimum(cluster, "n2", cart=2):
         result = drained(cluster, node, make_room=True)
         assert result["drain"]["made_room"] == {CART: {"from": 3, "to": 2}} and slices(cluster)[CART][0] == 2 and node not in slices(cluster)[CART][1]
@@ -207,8 +234,8 @@ def test_a_drain_that_is_stuck_ends_at_its_deadline_undone_with_counts_restored(
     assert slices(cluster)[CART][0] == 3 and state(cluster, "n1") == "ON_DUTY" and kept(cluster) == []
 
 
-def test_a_drain_begun_by_hand_and_stuck_is_given_room(lab):
-    cluster = lab(cart=(3, 2))
+def test_a_drain_begun_by_hand_and_stuck_is_given_room(full):
+    cluster = full
     cluster.post("n1", "/api/node/drain/n2")
     assert refused(cluster, "n2").data["refusals"][0]["code"] == "no_room" and state(cluster, "n2") == "DRAINING"
     with Minimum(cluster, "n1", cart=2):
@@ -233,8 +260,8 @@ def test_room_that_vanishes_during_the_drain_is_made_once(lab):
     assert result["drain"]["restore"] == {CART: {"from": 3, "to": 2}} and state(cluster, home) == "DECOMMISSIONED"
 
 
-def test_what_happens_while_room_is_made_is_judged_before_the_drain(lab, monkeypatch):
-    cluster = lab(cart=(3, 2))
+def test_what_happens_while_room_is_made_is_judged_before_the_drain(full, monkeypatch):
+    cluster = full
     answers = iter([[], ["canary of x (DEPLOYING)"]])
     monkeypatch.setattr(v1, "deployments", lambda client, endpoint: next(answers))
     error = refused(cluster, "n2", make_room=True)
@@ -285,6 +312,27 @@ def test_the_draining_node_is_killed(lab):
     error = caught.value
     assert error.kind == "not_drained" and "%s does not answer" % home in error.message and error.data["undone"] and kept(cluster) == []
     assert "on duty by itself when it is started" in error.message
+
+
+def test_counts_come_back_only_when_a_node_that_starts_has_started(lab, monkeypatch):
+    """A write while it starts would leave it without state."""
+    cluster = lab(4, cart=(4, 2))
+    for node in cluster.ids:
+        cluster.set(node, stuck_drain=True)
+    monkeypatch.setattr(drain, "PATIENCE", 10.0)
+    wrote = []
+
+    def restart(number):
+        if number == 1:
+            cluster.stop("n3")
+            cluster.wait(lambda: state(cluster, "n3") is None, "n3 gone")
+            cluster.start("n3", boot_delay=10.0)
+        elif number == 2:
+            wrote.append((cluster.get("n3", "/health/ready")["status"], state(cluster, "n3")))
+
+    with pytest.raises(AetherError) as caught:
+        after_writes(cluster, restart, name="n3", make_room=True, timeout=0.25)
+    assert caught.value.data["undone"] and wrote == [("UP", "ON_DUTY")] and slices(cluster)[CART][0] == 4
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -350,8 +398,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("when, number", [("before", 0), ("after", 0), ("after", 1)])
 @pytest.mark.parametrize("then", ["again", "active", "another"])
-def test_killed_between_every_two_writes_then_run_again(lab, number, when, then):
-    cluster = lab(cart=(3, 2))
+def test_killed_between_every_two_writes_then_run_again(full, number, when, then):
+    cluster = full
 
     def kill(now):
         if now == number:
@@ -373,6 +421,40 @@ def test_killed_between_every_two_writes_then_run_again(lab, number, when, then)
         assert "interrupted" in result["msg"] and result["abandoned"]
         cluster.wait(lambda: settled(cluster), "counts")
     assert state(cluster, "n2") == "ON_DUTY" and slices(cluster)[CART][0] == 3 and kept(cluster) == []
+
+
+@pytest.mark.parametrize("when, number", [("before", 0), ("after", 0), ("after", 1)])
+def test_killed_while_it_is_put_back_then_run_again(full, when, number):
+    cluster = full
+    drained(cluster, "n2", make_room=True)
+
+    def kill(now):
+        if now == number:
+            raise Killed
+
+    with Minimum(cluster, "n3", cart=2):
+        with pytest.raises(Killed):
+            after_writes(cluster, kill, before=when == "before", name="n2", state="active")
+        drained(cluster, "n2", state="active")
+    assert state(cluster, "n2") == "ON_DUTY" and settled(cluster) and slices(cluster)[CART][0] == 3 and kept(cluster) == []
+
+
+def test_killed_while_a_failed_drain_is_undone_then_another_is_drained(lab):
+    cluster = lab(4, cart=(4, 2))
+    for node in cluster.ids:
+        cluster.set(node, stuck_drain=True)
+
+    def kill(now):
+        if now == 2:  # room, drain, and then the first write of the undoing
+            raise Killed
+
+    with pytest.raises(Killed):
+        after_writes(cluster, kill, name="n4", make_room=True, timeout=0.3)
+    for node in cluster.ids:
+        cluster.set(node, stuck_drain=False)
+    result = drained(cluster, "n3", make_room=True)
+    assert "interrupted while it drained n4" in result["abandoned"][0] and state(cluster, "n4") == "ON_DUTY" and state(cluster, "n3") == "DECOMMISSIONED"
+    assert result["drain"]["restore"] == {CART: {"from": 4, "to": 3}} and [i["node"] for i in kept(cluster)] == ["n3"]
 
 
 def test_the_end_is_noticed_within_a_second(lab, monkeypatch):

@@ -101,7 +101,7 @@ class Work:
                 self.finish()
             return self.result("%s is drained already." % node)
         if own and own["phase"] == "draining" and not session.check_mode:
-            self.let_settle(own)
+            self.let_settle(sorted(own["restore"]))
         plan = self.plan()
         if plan.refusals:
             raise self.refused(plan, own)
@@ -122,12 +122,12 @@ class Work:
         again = "; it was called off behind our back and started again" if self.started_again else ""
         return self.result((text + room + again + ".") % node)
 
-    def let_settle(self, own) -> None:
-        """What an interrupted run has scaled down may still be on its way; whether it got there is the plan's to judge."""
+    def let_settle(self, artifacts: List[str]) -> None:
+        """What an interrupted run has scaled, or undoing it has, may still be on its way; whether it got there is the plan's to judge."""
 
         def poll():
             self.observe()
-            late = unsettled(self.look.observation, self.look.verdict, sorted(own["restore"])) if self.state() == ON_DUTY else []
+            late = unsettled(self.look.observation, self.look.verdict, artifacts) if self.state() == ON_DUTY else []
             return not late, " ".join(late) or "settled"
 
         self.wait(poll, ROOM_TIMEOUT if self.params["timeout"] is None else self.params["timeout"])
@@ -266,7 +266,7 @@ class Work:
             return bool(seen["outcome"]), _progress(node, states, left, lacks)
 
         waited = self.wait(poll, timeout)
-        if not waited.met and given is None and (self.look.verdict.leader is None and self.session.dialect.HAS_LEADER or not self.look.verdict.members[node].ready):
+        if not waited.met and given is None and self.is_in_passing():
             waited = self.wait(poll, PATIENCE)
         if waited.met:
             return seen["outcome"]
@@ -275,6 +275,13 @@ class Work:
         silent = "%s does not answer (%s)" % (node, view.trouble.text.rstrip(".")) if view is not None and view.trouble else ""
         why = "; ".join(([silent] if silent else []) + [e.sentence for e in left]) or waited.last
         raise AetherError("not_drained", "%s is not drained after %.0f s: %s." % (node, self.waited.seconds, why), left=[e.as_data() for e in left], last=waited.last)
+
+    def is_in_passing(self) -> bool:
+        """Is there no leader, or is the node starting or not listed again yet? Nothing moves meanwhile, and all of it passes."""
+        verdict, dialect = self.look.verdict, self.session.dialect
+        if dialect.HAS_LEADER and verdict.leader is None or not verdict.members[self.node].ready:
+            return True
+        return dialect.HAS_LIFECYCLE and None in states_of(self.look.observation, verdict, self.node).values()
 
     def finish(self) -> None:
         """Nothing to put back and nothing to watch over: nothing to remember."""
@@ -309,13 +316,15 @@ class Work:
         known = states_of(self.look.observation, self.look.verdict, node)
         if not [i for i in known if i != node]:
             raise AetherError("not_active", "no member with state and a quorum answers to put %s back on duty." % node)
-        if node not in self.look.observation.voters:
+        if not self.is_voter(node):
             return self.close(intent)
         if set(known.values()) & {DRAINING, DECOMMISSIONED}:
             self.go_active("its drain is undone", node)
             text = "%s is back on duty" % node
         elif set(known.values()) == {None}:
             text = "%s is no member now and will be on duty by itself when it is started" % node
+            if intent["restore"] and not session.check_mode:
+                self.let_start(node)
         else:
             text = "%s is on duty" % node
         counts = self.put_back(intent)
@@ -323,6 +332,17 @@ class Work:
             return "%s would be put back on duty%s." % (node, ", " + counts if counts else "")
         self.forget(node)
         return text + (", " + counts if counts else "") + "."
+
+    def let_start(self, node: str) -> None:
+        """A node that answers and is no member may be starting: a write meanwhile would cost it its state (docs/product.md 2)."""
+
+        def poll():
+            self.observe()
+            view = self.look.observation.view(node)
+            starting = view is not None and view.answers and None in states_of(self.look.observation, self.look.verdict, node).values()
+            return not starting, "%s is starting" % node if starting else "nobody is starting"
+
+        self.wait(poll, PATIENCE)
 
     def forget(self, node: str) -> None:
         self.intents.drop(node)
@@ -362,6 +382,8 @@ class Work:
         for intent in self.intents.all():
             if intent["node"] != self.node:
                 self.settle(intent)
+        if self.abandoned and self.node and not self.session.check_mode:
+            self.let_settle(sorted(layout(self.look.observation, self.look.verdict).targets))
 
     def settle(self, intent: Dict[str, Any]) -> None:
         """Finish or undo what was abandoned, and leave alone what is meant to last."""
@@ -369,7 +391,7 @@ class Work:
         with nullcontext() if check else self.intents.locked(node):
             if intent["phase"] == "drained":
                 states = set(states_of(self.look.observation, self.look.verdict, node).values())
-                member = node in self.look.observation.voters
+                member = self.is_voter(node)
                 if member and (states & {DRAINING, DECOMMISSIONED} and intent.get("hold", True) or states == {None}):
                     return
                 head = "%s was drained before (since %s)" % (node, intent["since"]) if states == {ON_DUTY} or not member else "An earlier run was interrupted after it had drained %s (since %s)" % (node, intent["since"])
@@ -546,6 +568,10 @@ class Work:
     def say(self, line: str) -> None:
         if self.session.progress is not None:
             self.session.progress(line)
+
+    def is_voter(self, node: str) -> bool:
+        """By the inventory; without one everybody may be."""
+        return not self.session.voters or node in self.session.voters
 
     def state(self, node: Optional[str] = None) -> Optional[str]:
         """The lifecycle state by the best witness."""
