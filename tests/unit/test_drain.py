@@ -218,7 +218,7 @@ def test_a_slice_that_does_not_start_elsewhere_is_named_and_all_is_undone(lab):
     home = next(n for n in cluster.ids if n in slices(cluster)[CART][1])
     for node in cluster.ids:
         cluster.set(node, slice_fail="cart")
-    error = refused(cluster, home, timeout=1.0)
+    error = refused(cluster, home, timeout=0.6)
     assert error.kind == "not_drained" and "cart:1.0.0 does not start on" in error.message and "simulated" in error.message and error.data["left"][0]["hold"] == "failed"
     assert error.data["undone"] and state(cluster, home) == "ON_DUTY" and kept(cluster) == [] and "back on duty" in error.message
     assert slices(cluster)[CART][1][home] == "ACTIVE"
@@ -308,7 +308,7 @@ def test_the_draining_node_is_killed(lab):
     cluster = lab(4, switches={"slice_delay": 20.0}, cart=(2, 1))
     home = next(n for n in ("n2", "n3", "n4") if n in slices(cluster)[CART][1])
     with pytest.raises(AetherError) as caught:
-        after_writes(cluster, lambda number: cluster.kill(home), name=home, timeout=1.0)
+        after_writes(cluster, lambda number: cluster.kill(home), name=home, timeout=0.6)
     error = caught.value
     assert error.kind == "not_drained" and "%s does not answer" % home in error.message and error.data["undone"] and kept(cluster) == []
     assert "on duty by itself when it is started" in error.message
@@ -359,7 +359,7 @@ def test_the_draining_node_is_cut_off(lab):
     cluster = lab(4, switches={"slice_delay": 20.0}, cart=(2, 1))
     home = next(n for n in ("n2", "n3", "n4") if n in slices(cluster)[CART][1])
     with pytest.raises(AetherError) as caught:
-        after_writes(cluster, lambda number: cluster.cut([home], [i for i in cluster.ids if i != home]), name=home, timeout=1.0)
+        after_writes(cluster, lambda number: cluster.cut([home], [i for i in cluster.ids if i != home]), name=home, timeout=0.6)
     assert caught.value.kind == "not_drained" and caught.value.data["undone"] and kept(cluster) == [], caught.value.message
     cluster.heal()
     cluster.wait(lambda: state(cluster, home) == "ON_DUTY" and settled(cluster), "healed")
@@ -557,7 +557,7 @@ class Runbook:
         if path == "/cluster/status":
             return httpx.Response(200, json={"nodes": self.nodes})
         self.looks += 1
-        if self.draining and self.looks % 9 == 0 and not self.stuck:
+        if self.draining and self.looks % 6 == 0 and not self.stuck:
             for hosts in self.where.values():
                 if self.draining in hosts:
                     hosts.remove(self.draining)
