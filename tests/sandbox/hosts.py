@@ -34,6 +34,7 @@ __all__ = ["CACHE", "Pool", "SandboxError", "build", "jar", "javac", "main", "po
 RUN = Path("/run/aether-sandbox")
 LOCK = Path("/run/lock/aether-sandbox.lock")  # held while resources are made or removed, never during a boot
 INIT = Path(__file__).resolve().parent / "hosts_init.py"
+CLI = Path(__file__).resolve().parent / "node" / "aether-cli"  # of the simulated node with the runbook's API
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 NETWORKS = ["10.77.%d" % n for n in range(10, 250)]
 FIRST_OCTET = 11  # .1 is the controller, this machine
@@ -224,6 +225,7 @@ class Pool:
         run("mount", "-t", "overlay", "-o", layers, "sandbox-" + host, root)
         write(root / "etc/hostname", host + "\n")
         write(root / "etc/resolv.conf", name_servers())
+        write(root / "usr/local/bin/aether-cli", CLI.read_text(encoding="utf-8"), 0o755)
 
     def _write_names(self, host: str) -> None:
         """Every host knows every host by name."""
@@ -539,6 +541,7 @@ def parser() -> argparse.ArgumentParser:
     verb("build", "make the hosts' root file system, once").add_argument("--force", action="store_true", help="also when there is one")
     sub = verb("jar", "build the simulated node's JAR and print its path")
     sub.add_argument("out", nargs="?", type=Path, help="copy it here")
+    sub.add_argument("--api", choices=["v1", "runbook"], default="v1", help="which API the node has; by default %(default)s")
     sub.add_argument("--release", default="", help="a word that goes into it, for another checksum")
     sub = verb("javac", "compile with the hosts' JDK")
     sub.add_argument("source", type=Path, help="folder with *.java")
@@ -591,7 +594,7 @@ def act(options: argparse.Namespace) -> int:
     if verb == "build":
         print(build(options.force))
     elif verb == "jar":
-        made = jar(options.release)
+        made = jar(options.release, options.api)
         print(shutil.copyfile(made, options.out) if options.out else made)
     elif verb == "javac":
         javac(options.source, options.output)

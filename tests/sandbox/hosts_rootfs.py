@@ -259,19 +259,19 @@ def javac(source: Path, output: Path) -> None:
         shutil.copytree(folder / "classes", output, dirs_exist_ok=True)
 
 
-def jar(release: str = "") -> Path:
+def jar(release: str = "", api: str = "v1") -> Path:
     """The simulated node's JAR in the cache, built anew when a source changed.
 
-    ``release``: a word that goes into the JAR, so that a test can have two releases with different checksums.
+    ``release``: a word that goes into the JAR, so that a test can have two releases with different checksums. ``api``: v1 or runbook.
     """
     sys.path.insert(0, str(Path(__file__).resolve().parent / "node"))
     import jar as packing
 
-    out = CACHE / "jar" / ("aether-node-%s.jar" % packing.sources_digest(release)[:12])
+    out = CACHE / "jar" / ("aether-node-%s.jar" % packing.sources_digest(release, api)[:12])
     with locked(CACHE / "jar.lock"):
         if not out.exists():
             say("building the simulated node's JAR")
-            packing.build_jar(out, javac, release)
+            packing.build_jar(out, javac, release, api)
     return out
 
 

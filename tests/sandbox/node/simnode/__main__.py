@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run one node: ``python3 -m simnode --node-id=n1 --port=8090 …`` or as the JAR's child process."""
+"""Run one node: ``python3 -m simnode --node-id=n1 --port=8090 …`` or as the JAR's child process.
+
+``SIMNODE_API=runbook`` makes it the runbook's; a JAR knows by itself which it is.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,14 @@ import threading
 
 try:
     from simnode.node import Node
-    from simnode.settings import Exit, read
+    from simnode.runbook import read_runbook
+    from simnode.settings import RUNBOOK, Exit, read
     from simnode.switches import load
 except ImportError:  # started by its folder's name
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     from simnode.node import Node
-    from simnode.settings import Exit, read
+    from simnode.runbook import read_runbook
+    from simnode.settings import RUNBOOK, Exit, read
     from simnode.switches import load
 
 
@@ -46,14 +51,14 @@ async def live(settings, switches) -> int:
     return await node.run()
 
 
-def main(argv) -> int:
+def main(argv, api: str = "") -> int:
     import time
 
     if os.environ.get("SIMNODE_CHILD"):
         end_with_the_parent()
     switches = load()
     try:
-        settings = read(argv)
+        settings = read_runbook(argv) if (api or os.environ.get("SIMNODE_API")) == RUNBOOK else read(argv)
     except Exit as end:
         for line in end.lines:
             say(line)

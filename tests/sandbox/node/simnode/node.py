@@ -27,7 +27,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from .api import Api
 from .http import HttpServer
-from .settings import Exit, Settings, log_line
+from .runbook import RunbookApi
+from .settings import RUNBOOK, Exit, Settings, log_line
 from .slices import SliceEngine
 from .store import Inactive, Store, wall_ms
 from .switches import Switches
@@ -95,6 +96,7 @@ class Node(asyncio.DatagramProtocol):
         self.last_leader: Optional[str] = None
         self.leaderless_until = 0.0
         self.pending: Dict[str, dict] = {}
+        self.called: Dict[str, str] = {}  # entry of the list of peers -> id of who answered there
         self.cut_from: set = set()  # ids that this node neither hears nor reaches, for tests in one process
         self.frozen = False
         self.leaving = self.gone = False
@@ -108,7 +110,7 @@ class Node(asyncio.DatagramProtocol):
         self._done: Optional[asyncio.Future] = None
         self._writes = 0
         self.slices = SliceEngine(self)
-        api = Api(self)
+        api = RunbookApi(self) if settings.api == RUNBOOK else Api(self)
         self.http = HttpServer(api, lambda: self.frozen)
         self.app_http = HttpServer(api.application, lambda: self.frozen)
 
@@ -274,6 +276,8 @@ class Node(asyncio.DatagramProtocol):
             return  # not ours
         if peer in self.cut_from or peer == self.id:
             return
+        if "called" in message:
+            self.called[message["called"]] = peer
         link = self.links.get(peer)
         if link is not None and link.inc == message["inc"]:
             link.heard, link.address = self.now(), addr
@@ -294,28 +298,33 @@ class Node(asyncio.DatagramProtocol):
         return not (self.ready or self.has_state or self.stateless)
 
     def _connect(self):
-        for peer in self.settings.peers:
+        for entry, address in self._addresses.items():
+            peer = self.called.get(entry, entry)
             if peer != self.id and peer not in self.links and peer not in self.barred:
-                self._send(peer, {"t": "hello", "fresh": self.fresh, "connecting": self.now() - self.connecting_since, "formation": self.switches.formation})
+                hello = {"t": "hello", "fresh": self.fresh, "connecting": self.now() - self.connecting_since, "formation": self.switches.formation}
+                self._send_to(address, peer, dict(hello, call=entry))
+
+    def _lists(self, peer) -> bool:
+        return peer in self.settings.peers or peer in self.called.values()
 
     def _on_hello(self, peer, message, addr):
-        link = self.links.get(peer)
+        link, called = self.links.get(peer), message["call"]
         if link is not None and link.inc != message["inc"]:
             # The old connection has not been noticed to be dead: the newcomer will be turned away, for good,
             # and its attempts keep the old one in the views (recordings quick-restart).
             link.silence = SILENCE_OF_A_REPLACED
-            self._send_to(addr, peer, {"t": "refuse"})
+            self._send_to(addr, peer, {"t": "refuse", "called": called})
             return
         if self.barred.get(peer) == message["inc"]:
-            self._send_to(addr, peer, {"t": "crossed"})
+            self._send_to(addr, peer, {"t": "crossed", "called": called})
             return
         if link is None and self._crosses(message):
             self.barred[peer] = message["inc"]
-            self._send_to(addr, peer, {"t": "crossed"})
+            self._send_to(addr, peer, {"t": "crossed", "called": called})
             return
         if link is None:
             self._link(peer, message, addr)
-        self._send_to(addr, peer, dict(self._about(), t="welcome", lists=peer in self.settings.peers))
+        self._send_to(addr, peer, dict(self._about(), t="welcome", called=called, lists=self._lists(peer)))
 
     def _on_welcome(self, peer, message, addr):
         link = self.links.get(peer)
@@ -377,7 +386,7 @@ class Node(asyncio.DatagramProtocol):
     def _beat(self):
         message = dict(self._about(), t="beat")
         for peer in list(self.links):
-            self._send(peer, dict(message, lists=peer in self.settings.peers))
+            self._send(peer, dict(message, lists=self._lists(peer)))
 
     def _on_beat(self, peer, message, addr):
         self._learn(peer, message)
@@ -477,7 +486,7 @@ class Node(asyncio.DatagramProtocol):
             self.sync_stateless = self._starts_stateless(wrote, link)
             self.sync_until = self.now() + (self.between((0.0, 0.5)) if self.sync_stateless else self.between(SYNCING))
         # A write that goes through while it copies leaves it without state, however quiet it was before.
-        if not self.sync_stateless and self.switches.stateless == "default" and link.write_age < self.now() - self.started:
+        if not self.sync_stateless and self._stateless_rule == "default" and link.write_age < self.now() - self.started:
             self.sync_stateless, self.sync_until = True, self.now()
         if self.now() < self.sync_until:
             return
@@ -486,8 +495,14 @@ class Node(asyncio.DatagramProtocol):
         else:
             self._send(donor, {"t": "sync"})
 
-    def _starts_stateless(self, wrote: bool, link: Link) -> bool:
+    @property
+    def _stateless_rule(self):
+        """Only of v1 it is known that a node may come up without state."""
         rule = self.switches.stateless
+        return "never" if rule == "default" and self.settings.api == RUNBOOK else rule
+
+    def _starts_stateless(self, wrote: bool, link: Link) -> bool:
+        rule = self._stateless_rule
         if rule in ("never", "always"):
             return rule == "always"
         if isinstance(rule, int):

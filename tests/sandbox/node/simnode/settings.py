@@ -26,12 +26,16 @@ except ImportError:  # Python < 3.11: no aether.toml can be read
     tomllib = None
 
 HIDDEN = "***REDACTED***"
+V1, RUNBOOK = "v1", "runbook"
 HEAPS = re.compile(r"^\d+[mg]$")
 
 
 @dataclass
 class Settings:
-    """``peers``: id -> (host, port) in the order given. ``size``: its own denominator. ``keys``: API key -> role."""
+    """``peers``: id -> (host, port) in the order given; with ``api`` runbook ``host:port`` -> (host, port) of the others.
+
+    ``size``: its own denominator. ``keys``: API key -> role.
+    """
 
     node_id: str
     cluster_port: int = 8090
@@ -43,12 +47,13 @@ class Settings:
     keys: Dict[str, str] = field(default_factory=dict)
     tls: bool = False
     repositories: List[str] = field(default_factory=lambda: ["local", "builtin"])
+    api: str = V1
     shown: Dict[str, str] = field(default_factory=dict)  # what GET /api/config tells
     log: List[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
-        return self.core_max or len(self.peers)
+        return self.core_max or len(self.peers) + (self.api == RUNBOOK)
 
 
 class Exit(Exception):

@@ -81,7 +81,7 @@ class SliceEngine:
     def _drain(self, targets, on_duty, changes):
         node = self.node
         for host, entry in node.store.items("lifecycle/"):
-            if entry["state"] not in ("DRAINING", "SHUTTING_DOWN") or node.switches.stuck_drain or ("lifecycle/" + host) in changes:
+            if entry["state"] not in ("DRAINING", "SHUTTING_DOWN") or node.switches.stuck_drain or entry.get("stuck") or ("lifecycle/" + host) in changes:
                 continue
             held = [a for a in targets if host in self.instances(a)]
             since, order = self.drains.setdefault("%s/%s" % (host, entry["at"]), (node.now(), sorted(held)))

@@ -24,7 +24,7 @@ class Switches:
 
     time_factor: float = 1.0  # multiplies every time of the protocol
     seed: Optional[int] = None  # makes what is left to chance repeatable
-    stateless: Union[str, int] = "default"  # default | never | always | N: the first N starts (counted in counter_file)
+    stateless: Union[str, int] = "default"  # default (by chance; runbook: never) | never | always | N: the first N starts (counted in counter_file)
     counter_file: str = "/var/lib/aether/.sim-starts"
     formation: str = "default"  # default | ok | fail: do nodes that connect at the same moment find each other?
     never_ready: bool = False
@@ -37,12 +37,14 @@ class Switches:
     latency: float = 0.0  # seconds before every answer
     reject_drain: bool = False
     drain_budget: bool = True  # as in rc1; alpha takes every drain
-    stuck_drain: bool = False  # a drain never ends (set it on the leader)
+    stuck_drain: bool = False  # a drain never ends (v1: set it on the leader; runbook: on the node that is drained)
     reject_blueprint: bool = False  # answered "applied", but its slices are not taken
     slice_fail: str = ""  # instances of artifacts that contain this text fail
     slice_delay: float = 0.0  # added to the time an instance takes to become active
     artifacts: str = "org.example"  # artifacts whose group begins so are in the local repository
     missing_artifact: str = ""  # but those that contain this text are not
+    health_503: bool = False  # runbook: /health without a quorum is 503, not 200
+    node_list: str = "id"  # runbook: the node list holds objects with this key, or "strings"
     cpu: float = 0.12
     heap: float = 0.25
 

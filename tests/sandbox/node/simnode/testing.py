@@ -22,18 +22,19 @@ import urllib.request
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from .node import Node
-from .settings import Settings, read
+from .runbook import read_runbook
+from .settings import RUNBOOK, V1, Settings, read
 from .switches import Switches
 
 
 class SimCluster:
-    """``ids``: n1, n2, …; every switch given holds for every node. Quiet and sure of itself by default.
+    """``ids``: n1, n2, …; every switch given holds for every node. Quiet and sure of itself by default. ``api``: v1 or runbook.
 
     Chance is off unless asked for: ``formation="ok"`` and ``stateless="never"`` are what a test of something else wants.
     """
 
-    def __init__(self, size: int = 3, time_factor: float = 0.02, api_keys: Optional[Dict[str, str]] = None, **switches):
-        self.time_factor, self.api_keys = time_factor, api_keys or {}
+    def __init__(self, size: int = 3, time_factor: float = 0.02, api_keys: Optional[Dict[str, str]] = None, api: str = V1, **switches):
+        self.time_factor, self.api_keys, self.api = time_factor, api_keys or {}, api
         self.defaults = dict({"formation": "ok", "stateless": "never", "seed": 1}, **switches)
         self.key = ""  # sent with every request that has no headers of its own
         self.ports: Dict[str, Tuple[int, int]] = {}
@@ -73,7 +74,10 @@ class SimCluster:
     def start(self, node: str, peers: Optional[Sequence[str]] = None, core_max: int = 0, toml: str = "", environ: Optional[Dict[str, str]] = None, **switches) -> Node:
         """Start one node with the list ``peers`` (by default every id known now); ``toml``: an aether.toml to read, with ``environ``."""
         names = list(peers or self.ids)
-        if toml:
+        if self.api == RUNBOOK:
+            others = ",".join("127.0.0.1:%d" % self.ports[i][0] for i in names if i != node)
+            settings = read_runbook(["--node-id=" + node, "--port=%d" % self.ports[node][0], "--management-port=%d" % self.ports[node][1], "--peers=" + others])
+        elif toml:
             settings = self._read(node, names, toml, environ or {})
         else:
             settings = Settings(
@@ -100,10 +104,16 @@ class SimCluster:
         names = list(ids or self.ids)
         for position, node in enumerate(names):
             self.start(node, peers or names)
-            self.wait(lambda: self.get(node, "/api/health")["connectedPeers"] >= position, "%s to see %d" % (node, position))
+            self.wait(lambda: self.connected(node) >= position, "%s to see %d" % (node, position))
         self.wait(lambda: all(self.sees_all(n, names) for n in names), "all of %s" % ", ".join(names))
 
+    def connected(self, node: str) -> int:
+        """How many others a node sees."""
+        return len(self.get(node, "/cluster/status")["nodes"]) - 1 if self.api == RUNBOOK else self.get(node, "/api/health")["connectedPeers"]
+
     def sees_all(self, node: str, names: Sequence[str]) -> bool:
+        if self.api == RUNBOOK:
+            return {n["id"] for n in self.get(node, "/cluster/status")["nodes"]} >= set(names) and self.get(node, "/health")["quorum"]
         duty = {e["nodeId"] for e in self.get(node, "/api/nodes/lifecycle") if e["state"] == "ON_DUTY"}
         return duty >= set(names) and self.get(node, "/api/status")["leader"] != "none"
 
