@@ -599,3 +599,23 @@ def test_runbook_cannot_call_a_drain_off_and_says_so(tmp_path):
         cluster.run(tmp_path, name="n3", timeout=0.5)
     assert caught.value.kind == "not_drained" and "cannot call a drain off" in caught.value.message and caught.value.data["undone"] is False
     assert "cart:1.0.0 is still on n3" in caught.value.message and os.listdir(str(tmp_path)) == []
+
+
+def test_runbook_on_real_sockets(quick, tmp_path):
+    with SimCluster(3, api="runbook") as cluster:
+        cluster.start_all()
+        cluster.home = str(tmp_path / "state")
+        cluster.post("n1", "/admin/blueprint", {"artifact": CART, "instances": 2})
+
+        def hosts():
+            return sorted(s["nodeId"] for s in cluster.get("n1", "/slices") if s["state"] == "ACTIVE")
+
+        cluster.wait(lambda: len(hosts()) == 2, "slices")
+        home = hosts()[0]
+        result = drained(cluster, home, timeout=10)
+        assert result["api"] == "runbook" and home not in hosts() and len(hosts()) == 2 and kept(cluster) == []
+        assert not drained(cluster, home)["changed"]
+        other = hosts()[0]
+        cluster.set(other, stuck_drain=True)
+        error = refused(cluster, other, timeout=0.6)
+        assert error.kind == "not_drained" and "is still on %s (ACTIVE)" % other in error.message and not error.data["undone"]
