@@ -49,7 +49,7 @@ class Intents:
         self.found = [_checked(dict(i), "option 'intents'") for i in found]
 
     def path(self, node: str) -> str:
-        """The file of ``node``; the sum of the directory's cluster keeps two clusters with equal names apart."""
+        """The file of ``node``: the one there is, else a new name, with a sum of the endpoints that keeps clusters with equal ids apart."""
         for intent, path in self._files():
             if intent["node"] == node:
                 return path

@@ -63,7 +63,9 @@ options:
       - By default C(pragmatica.aether) in E(XDG_STATE_HOME), else in C(~/.local/state).
     type: path
   intents:
-    description: Intents kept elsewhere, for instance on the members' hosts, in the form of RV(intent). One in O(intent_path) goes before one for the same node here.
+    description:
+      - Intents kept elsewhere, for instance on the members' hosts, in the form of RV(intent). One in O(intent_path) goes before one for the same node here.
+      - Once RV(intent) is null there is nothing left to put back for the node, and what is kept elsewhere can go.
     type: list
     elements: dict
     default: []

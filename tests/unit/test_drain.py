@@ -366,6 +366,26 @@ def test_the_draining_node_is_cut_off(lab):
     assert drained(cluster, home, timeout=5)["drain"]["state"] == "DECOMMISSIONED"
 
 
+def test_a_lost_majority_is_said_and_what_is_left_is_finished_later(lab):
+    """Nobody can be asked to undo it: the intent stays, and the next run works it off."""
+    cluster = lab(cart=(3, 2))
+
+    def lose(number):
+        if number == 1:
+            cluster.cut(["n1"], ["n2", "n3"])
+            cluster.cut(["n2"], ["n3"])
+
+    with pytest.raises(AetherError) as caught:
+        after_writes(cluster, lose, name="n2", make_room=True, timeout=0.6)
+    assert caught.value.data["undone"] is False and "the next run of aether_drain finishes it" in caught.value.message and len(kept(cluster)) == 1
+    cluster.heal()
+    cluster.wait(lambda: all(cluster.get(n, "/api/health")["connectedPeers"] == 2 and cluster.get(n, "/api/status")["leader"] == "n1" for n in cluster.ids), "together")
+    cluster.wait(lambda: settled(cluster, "n2"), "slices")
+    result = run(drain, cluster, state="settled", intent_path=cluster.home)
+    cluster.wait(lambda: settled(cluster), "counts")
+    assert "interrupted while it drained n2" in result["msg"] and slices(cluster)[CART][0] == 3 and state(cluster, "n2") == "ON_DUTY" and kept(cluster) == []
+
+
 @pytest.mark.parametrize("switch", [{"error_but_applied": True}, {"hang_writes": "after"}])
 def test_an_answer_that_lies_or_never_comes_though_it_was_applied(lab, switch):
     cluster = lab(cart=(3, 2))

@@ -149,7 +149,11 @@ class Work:
         head = "Draining %s is refused, nothing was touched: %s" % (self.node, text)
         if own and own["phase"] == "draining":
             # Half of an earlier drain lies about and cannot be finished: take it back.
-            head = "Draining %s is refused: %s %s" % (self.node, text, self.undo(own))
+            try:
+                undone = self.undo(own)
+            except AetherError as error:
+                undone = "And what an earlier run left cannot be undone now: %s" % error.message
+            head = "Draining %s is refused: %s %s" % (self.node, text, undone)
         return AetherError("refused", head, refusals=[r.as_data() for r in plan.refusals], node=self.node)
 
     def planned(self, plan: DrainPlan) -> Dict[str, Any]:
@@ -313,9 +317,8 @@ class Work:
             if not session.check_mode:
                 self.forget(node)
             return "The API '%s' cannot call a drain off: %s takes slices again after a restart." % (session.dialect.NAME, node)
+        self.find_witness(node)
         known = states_of(self.look.observation, self.look.verdict, node)
-        if not [i for i in known if i != node]:
-            raise AetherError("not_active", "no member with state and a quorum answers to put %s back on duty." % node)
         if not self.is_voter(node):
             return self.close(intent)
         if set(known.values()) & {DRAINING, DECOMMISSIONED}:
@@ -332,6 +335,19 @@ class Work:
             return "%s would be put back on duty%s." % (node, ", " + counts if counts else "")
         self.forget(node)
         return text + (", " + counts if counts else "") + "."
+
+    def find_witness(self, node: str) -> None:
+        """Somebody other than the node must be there to put it back through; a lost quorum may return."""
+
+        def others():
+            return [i for i in witnesses(self.look.observation, self.look.verdict) if i != node]
+
+        def poll():
+            self.observe()
+            return bool(others()), "no other member with state and a quorum answers"
+
+        if not others() and (self.session.check_mode or not self.wait(poll, PATIENCE).met):
+            raise AetherError("not_active", "No member with state and a quorum answers through which %s could be put back on duty." % node)
 
     def let_start(self, node: str) -> None:
         """A node that answers and is no member may be starting: a write meanwhile would cost it its state (docs/product.md 2)."""
@@ -485,7 +501,8 @@ class Work:
             late = ["%s says %s" % (i, s or "nothing") for i, s in sorted(states.items()) if s != ON_DUTY]
             return bool(states) and not late, "%s is not on duty in every view: %s" % (node, ", ".join(late) or "nobody can tell") if late or not states else "%s is on duty" % node
 
-        waited = self.wait(poll, self.params["timeout"] if self.params["timeout"] is not None else ACTIVE_TIMEOUT)
+        given = self.params["timeout"] if self.params["state"] == "active" else None  # undoing takes the time it takes
+        waited = self.wait(poll, ACTIVE_TIMEOUT if given is None else given)
         if not waited.met:
             raise AetherError("not_active", "After %.0f s %s." % (waited.seconds, waited.last), node=node)
 
