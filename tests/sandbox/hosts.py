@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from hosts_rootfs import CACHE, PATH, SandboxError, build, cgroup_root, ensure_machine, jar, javac, locked, rootfs, run, say, ssh_key, write  # noqa: E402
 
-__all__ = ["CACHE", "Pool", "SandboxError", "build", "jar", "javac", "main", "pools", "rootfs", "ssh_key"]  # what tests and the quickstart use
+__all__ = ["CACHE", "CLI", "Pool", "SandboxError", "build", "jar", "javac", "main", "pools", "rootfs", "ssh_key", "wait_for"]  # what tests and the quickstart use
 
 RUN = Path("/run/aether-sandbox")
 LOCK = Path("/run/lock/aether-sandbox.lock")  # held while resources are made or removed, never during a boot

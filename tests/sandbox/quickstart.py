@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import List
 
@@ -21,6 +22,8 @@ import hosts as sandbox  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".dev" / "quickstart"
 POOL = "quickstart"
+V1, RUNBOOK = "v1", "runbook"
+BLUEPRINT = Path(__file__).resolve().parent / "blueprint.toml"
 THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
 STEPS = 6
 
@@ -45,10 +48,12 @@ def play(inventory: Path, playbook: str, *arguments: str) -> None:
         sys.exit("quickstart: %s ended with %d; what it says is above. Run bin/quickstart again to go on, or bin/quickstart --down to begin anew." % (playbook, code))
 
 
-def inventories(pool: sandbox.Pool, jar: Path) -> tuple[Path, Path]:
+def inventories(pool: sandbox.Pool, jar: Path, api: str) -> tuple[Path, Path]:
     """three.json and five.json: the same hosts, before and after growing."""
     HOME.mkdir(parents=True, exist_ok=True)
     variables = {"aether_jar": str(jar), "aether_heap": "256m"}
+    if api != V1:
+        variables["aether_api"] = api
     paths = []
     for name, hosts in (("three", THREE), ("five", FIVE)):
         path = HOME / (name + ".json")
@@ -62,29 +67,69 @@ def grown(pool: sandbox.Pool) -> bool:
     return any(pool.exec(h, "systemctl", "is-active", "--quiet", "aether", check=False).returncode == 0 for h in FIVE[3:])
 
 
+def of_another_api(api: str) -> bool:
+    """Did an earlier run make a cluster with another API?"""
+    try:
+        before = json.loads((HOME / "five.json").read_text(encoding="utf-8"))["aether_nodes"]
+    except FileNotFoundError:
+        return False
+    return before.get("vars", {}).get("aether_api", V1) != api
+
+
+def apply(pool: sandbox.Pool, blueprint: Path) -> None:
+    """The slices of a blueprint by aether-cli, for the runbook's API takes none whole."""
+    slices = {entry["artifact"]: entry.get("instances", 1) for entry in tomllib.loads(blueprint.read_text(encoding="utf-8"))["slices"]}
+    for artifact, instances in slices.items():
+        cli(pool, "blueprint update %s --instances=%d" % (artifact, instances))
+
+    def active() -> bool:
+        lines = [line.split() for line in cli(pool, "slices list", quiet=True).splitlines()]
+        return all(sum(line[0] == artifact and line[-1] == "ACTIVE" for line in lines) == instances for artifact, instances in slices.items())
+
+    sandbox.wait_for(active, "The slices of %s are not active; 'slices list' shows what they are" % blueprint, 60)
+    cli(pool, "slices list")
+
+
+def cli(pool: sandbox.Pool, command: str, quiet: bool = False) -> str:
+    """What aether-cli says; it ends with 0 also when the node refused."""
+    words = [str(sandbox.CLI), "--host", pool.ip(THREE[0]) + ":8080", "-c", command]
+    done = subprocess.run([sys.executable, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if not quiet:
+        print("$ %s --host %s -c '%s'\n%s" % (sandbox.CLI.relative_to(ROOT), words[2], command, done.stdout + done.stderr), end="", flush=True)
+    if done.returncode or done.stdout.startswith("Error:"):
+        sys.exit("quickstart: aether-cli did not do what it was asked for: %s" % (done.stdout + done.stderr).strip())
+    return done.stdout
+
+
 def up(options) -> None:
+    if of_another_api(options.api):
+        sys.exit("quickstart: the hosts run nodes with another API; take them down first: bin/quickstart --down")
     progress = Progress()
     progress.step("Sandbox: packages and the hosts' root file system")
     sandbox.build()
     progress.step("The node: %s" % (options.jar or "a simulated aether-node.jar"))
-    jar = Path(options.jar).resolve() if options.jar else sandbox.jar()
+    jar = Path(options.jar).resolve() if options.jar else sandbox.jar(api=options.api)
     progress.step("Five systemd hosts (pool '%s')" % POOL)
     pool = sandbox.Pool(POOL)
     for host, facts in pool.up(FIVE).items():
         print("    %s  %s" % (host, facts["ip"]))
-    three, five = inventories(pool, jar)
+    three, five = inventories(pool, jar, options.api)
     if grown(pool):
         progress.step("A cluster of three: there is one already")
     else:
         progress.step("A cluster of three, with a blueprint of two slices")
         play(three, "playbooks/site.yml")
-        blueprint = ["-e", "sandbox_blueprint_file=%s" % Path(options.blueprint).resolve()] if options.blueprint else []
-        play(three, "tests/sandbox/playbooks/blueprint.yml", *blueprint)
+        if options.api == RUNBOOK:
+            apply(pool, Path(options.blueprint) if options.blueprint else BLUEPRINT)
+        else:
+            blueprint = ["-e", "sandbox_blueprint_file=%s" % Path(options.blueprint).resolve()] if options.blueprint else []
+            play(three, "tests/sandbox/playbooks/blueprint.yml", *blueprint)
     progress.step("Grow it to five")
     play(five, "playbooks/add_node.yml")
     progress.step("Its status")
     play(five, "playbooks/status.yml")
-    print(NEXT.format(seconds=time.monotonic() - progress.start, five=five.relative_to(ROOT), address=pool.ip("n1")), flush=True)
+    look = LOOK[options.api].format(address=pool.ip("n1"), cli=sandbox.CLI.relative_to(ROOT))
+    print(NEXT.format(look=look, seconds=time.monotonic() - progress.start, five=five.relative_to(ROOT)), flush=True)
 
 
 NEXT = """
@@ -99,10 +144,16 @@ Break something and look again:
 
     tests/sandbox/hosts.py kill quickstart n3       # power loss; 'boot' brings it back
     tests/sandbox/hosts.py exec quickstart n1 journalctl -u aether -n 20
-    curl http://{address}:8080/api/status
+{look}
 
 Take everything down again: bin/quickstart --down
 """
+
+
+LOOK = {
+    V1: "    curl http://{address}:8080/api/status",
+    RUNBOOK: "    curl http://{address}:8080/cluster/status\n    {cli} --host {address}:8080 -c 'slices list'",
+}
 
 
 def down(options) -> None:
@@ -119,6 +170,7 @@ def down(options) -> None:
 
 def main(argv: List[str]) -> int:
     parser = argparse.ArgumentParser(prog="bin/quickstart", description="A cluster of five Aether nodes on disposable hosts, from nothing.")
+    parser.add_argument("--api", choices=[V1, RUNBOOK], default=V1, help="which API the nodes have; by default %(default)s")
     parser.add_argument("--jar", metavar="PATH", help="a real aether-node.jar instead of the simulated node")
     parser.add_argument("--blueprint", metavar="FILE", help="the blueprint (TOML) to give the cluster; with --jar its artifacts must be resolvable")
     parser.add_argument("--down", action="store_true", help="remove the hosts and every file of the quickstart")

@@ -12,6 +12,7 @@ import shutil
 
 import hosts
 import pytest
+import quickstart
 from hosts import Pool
 
 pytestmark = pytest.mark.sandbox
@@ -62,16 +63,34 @@ def cli(pool, command):
     return pool.exec("node2", "aether-cli", "--host", "node1:8080", "-c", command).stdout
 
 
+def test_the_quickstart_gives_a_blueprint_to_it(pool, monkeypatch, capsys):
+    monkeypatch.setattr(quickstart, "THREE", FOUNDERS)
+    quickstart.apply(pool, quickstart.BLUEPRINT)
+    said = capsys.readouterr().out
+    assert said.count("is to have") == 2 and said.count(" ACTIVE") == 5
+    with pytest.raises(SystemExit, match="did not do what it was asked for"):
+        quickstart.cli(pool, "blueprint update org.example:cart:1.0.0 --instances=0")
+
+
+def test_a_quickstart_with_another_api_is_not_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(quickstart, "HOME", tmp_path)
+    assert not quickstart.of_another_api("v1") and not quickstart.of_another_api("runbook")
+    (tmp_path / "five.json").write_text(json.dumps({"aether_nodes": {"vars": {"aether_api": "runbook"}}}))
+    assert quickstart.of_another_api("v1") and not quickstart.of_another_api("runbook")
+    (tmp_path / "five.json").write_text(json.dumps({"aether_nodes": {"vars": {}}}))
+    assert quickstart.of_another_api("runbook") and not quickstart.of_another_api("v1")
+
+
 def test_the_runbook_typed_on_hosts(pool):
     assert "is to have 3 instances" in cli(pool, "blueprint update %s --instances=3" % SLICE)
-    until(pool, "node1", lambda: cli(pool, "slices list").count("ACTIVE") == 3)
+    until(pool, "node1", lambda: sum("my-slice" in line and "ACTIVE" in line for line in cli(pool, "slices list").splitlines()) == 3)
 
     start(pool, "node4", FOUNDERS)
     until(pool, "node1", lambda: "node4" in nodes(pool, "node1") and curl(pool, "node4", "/health").get("quorum"))
     assert curl(pool, "node1", "/health")["nodeCount"] == 4
 
     assert curl(pool, "node3", "/admin/drain", "-X", "POST") == {"status": "draining"}
-    until(pool, "node1", lambda: {s["nodeId"] for s in curl(pool, "node1", "/slices")} == {"node1", "node2", "node4"})
+    until(pool, "node1", lambda: {s["nodeId"] for s in curl(pool, "node1", "/slices") if s["artifact"] == SLICE} == {"node1", "node2", "node4"})
     pool.exec("node3", "sh", "-c", "kill -TERM $(pgrep -f [a]ether-node)")  # in brackets, or it finds this shell as well
     until(pool, "node1", lambda: nodes(pool, "node1") == ["node1", "node2", "node4"])
     assert curl(pool, "node1", "/health")["quorum"] is True
