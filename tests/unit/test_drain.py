@@ -15,6 +15,7 @@ import time
 
 import httpx
 import pytest
+from ansible_collections.pragmatica.aether.plugins.module_utils.client import EndpointTrouble
 from ansible_collections.pragmatica.aether.plugins.module_utils.dialects import v1
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import drain, session
@@ -238,6 +239,7 @@ def test_a_drain_begun_by_hand_and_stuck_is_given_room(full):
     cluster = full
     cluster.post("n1", "/api/node/drain/n2")
     assert refused(cluster, "n2").data["refusals"][0]["code"] == "no_room" and state(cluster, "n2") == "DRAINING"
+    assert len(drained(cluster, "n2", make_room=True, check_mode=True)["actions"]) == 3 and state(cluster, "n2") == "DRAINING"
     with Minimum(cluster, "n1", cart=2):
         result = drained(cluster, "n2", make_room=True)
     assert [a["path"] for a in result["actions"]] == ["/api/node/activate/n2", "/api/scale", "/api/node/drain/n2"]
@@ -457,6 +459,46 @@ def test_killed_while_it_is_put_back_then_run_again(full, when, number):
             after_writes(cluster, kill, before=when == "before", name="n2", state="active")
         drained(cluster, "n2", state="active")
     assert state(cluster, "n2") == "ON_DUTY" and settled(cluster) and slices(cluster)[CART][0] == 3 and kept(cluster) == []
+
+
+def killed_after(cluster, number, **given):
+    def kill(now):
+        if now == number:
+            raise Killed
+
+    with pytest.raises(Killed):
+        after_writes(cluster, kill, name="n2", make_room=True, **given)
+
+
+def test_killed_and_drained_meanwhile(full):
+    killed_after(full, 1)
+    full.wait(lambda: state(full, "n2") == "DECOMMISSIONED" and "n2" not in slices(full)[CART][1], "n2 drained")
+    result = drained(full, "n2")
+    assert "already" in result["msg"] and not result["changed"] and kept(full)[0]["phase"] == "drained" and result["drain"]["restore"] == {CART: {"from": 3, "to": 2}}
+    drained(full, "n2", state="active")
+    assert settled(full) and slices(full)[CART][0] == 3
+
+
+def test_what_an_interrupted_run_left_is_taken_back_when_it_is_refused_now(full, monkeypatch):
+    killed_after(full, 0)
+    monkeypatch.setattr(v1, "deployments", lambda client, endpoint: ["canary of x (DEPLOYING)"])
+    error = refused(full, "n2", make_room=True)
+    assert error.kind == "refused" and "nothing was touched" not in error.message and "wanted 3 times again" in error.message and kept(full) == []
+    full.wait(lambda: settled(full), "counts")
+    assert slices(full)[CART][0] == 3
+
+
+def test_deployments_that_cannot_be_told_are_refused_and_an_old_release_has_none(full, monkeypatch):
+    def answers(kind):
+        def raising(client, endpoint):
+            raise EndpointTrouble(kind, "no answer.")
+
+        return raising
+
+    monkeypatch.setattr(v1, "deployments", answers("hanging"))
+    assert "it cannot be told: no answer." in refused(full, "n2", make_room=True).message
+    monkeypatch.setattr(v1, "deployments", answers("not_aether"))
+    assert drained(full, "n2", make_room=True, check_mode=True)["changed"]
 
 
 def test_killed_while_a_failed_drain_is_undone_then_another_is_drained(lab):
