@@ -13,11 +13,16 @@ THREE = ["n1", "n2", "n3"]
 WITHOUT = ["n1", "n2", "n4"]
 
 
-@pytest.fixture
-def lab(tmp_path):
-    with Lab("t-replace", ["n1", "n2", "n3", "n4"], tmp_path, time_factor=0.2, stateless="never", formation="ok") as made:
-        made.form(THREE)
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    with Lab("t-replace", ["n1", "n2", "n3", "n4"], tmp_path_factory.mktemp("replacing"), time_factor=0.2, stateless="never", formation="ok") as made:
         yield made
+
+
+@pytest.fixture
+def lab(shared):
+    shared.form_again(THREE)
+    return shared
 
 
 def lists(lab, hosts):

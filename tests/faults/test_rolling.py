@@ -15,11 +15,16 @@ from lab import Lab
 THREE = ["n1", "n2", "n3"]
 
 
-@pytest.fixture
-def lab(tmp_path):
-    with Lab("t-roll", THREE, tmp_path, time_factor=0.2, stateless="never", formation="ok") as made:
-        made.form(THREE)
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    with Lab("t-roll", THREE, tmp_path_factory.mktemp("rolling"), time_factor=0.2, stateless="never", formation="ok") as made:
         yield made
+
+
+@pytest.fixture
+def lab(shared):
+    shared.form_again(THREE)
+    return shared
 
 
 def since(lab, host) -> str:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
@@ -24,6 +25,13 @@ from sampler import Sampler
 ROOT = Path(__file__).resolve().parents[2]
 BLUEPRINT = (ROOT / "tests" / "sandbox" / "blueprint.toml").read_text(encoding="utf-8")
 SWITCHES = "/etc/aether-sim.json"
+KEPT = "/root/kept.tar"
+FILES = ("/etc/aether", "/etc/systemd/system/aether.service", "/opt/aether", "/var/lib/aether")
+WIPE = """
+systemctl kill --signal=KILL aether 2>/dev/null; systemctl disable --now --quiet aether 2>/dev/null
+mountpoint -q /opt/aether && umount --lazy /opt/aether
+rm -rf %s /etc/systemd/system/aether.service.d && systemctl daemon-reload && systemctl reset-failed
+""" % " ".join(FILES)
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)\s+rescued=(\d+)", re.M)
 
 
@@ -73,6 +81,7 @@ class Lab:
         self.hosts, self.folder, self.time_factor = list(hosts), folder, time_factor
         self.switches = dict({"time_factor": time_factor}, **switches)
         self.pool.up(self.hosts)
+        self.formed: List[str] = []
         self.ips = {h: self.pool.ip(h) for h in self.hosts}
         self.jar = sandbox.jar()
         for host in self.hosts:
@@ -156,6 +165,39 @@ class Lab:
     def form(self, hosts: Sequence[str]) -> None:
         """A cluster with something to lose: two slices and a changed threshold."""
         self.play("site", hosts)
+        self.fill(hosts)
+
+    def form_again(self, hosts: Sequence[str]) -> None:
+        """All hosts as they were after the first ``form_again``, whatever was done to them since: in seconds, without new hosts and without a play.
+
+        ``hosts`` get back the files that site.yml had written there, and are started; the others are empty again.
+        """
+        self.pool.heal()
+        with ThreadPoolExecutor(max_workers=len(self.hosts)) as workers:
+            list(workers.map(self._wipe, self.hosts))
+        for host in set(self.hosts) - set(hosts):
+            self.pool.exec(host, "userdel", "aether", check=False)
+        if self.formed != list(hosts):
+            self.form(hosts)
+            for host in hosts:
+                self.pool.exec(host, "tar", "-cf", KEPT, *FILES)
+            self.formed = list(hosts)
+            return
+        for host in hosts:
+            self.pool.exec(host, "tar", "-xpf", KEPT, "-C", "/")
+            self.pool.exec(host, "sh", "-c", "rm -f /var/lib/aether/.running; systemctl daemon-reload && systemctl enable --now --quiet aether")
+        self.wait(lambda: all(self.get(h, "/api/status").get("leader") == hosts[0] for h in hosts), "the cluster to form again")
+        self.fill(hosts)
+        self.wait(lambda: self.get(hosts[-1], "/api/blueprints").get("blueprints"), "everyone to have the blueprint")
+
+    def _wipe(self, host: str) -> None:
+        if not self.pool.powered(host):
+            self.pool.boot(host)
+        self.pool.thaw(host)
+        self.pool.exec(host, "sh", "-c", WIPE)
+        self.switch(host)
+
+    def fill(self, hosts: Sequence[str]) -> None:
         self.request("POST", hosts[0], "/api/blueprint", BLUEPRINT)
         self.request("POST", hosts[0], "/api/thresholds", json.dumps({"metric": "cpu.usage", "warning": 0.6, "critical": 0.85}))
         self.wait(lambda: self.active(hosts[0]) == 5, "the slices to be active")
