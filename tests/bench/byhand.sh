@@ -5,25 +5,45 @@
 #
 # What a careful operator would type, as the other side of the benchmarks: ssh and curl, polls every 0.2 s, nothing between.
 #   byhand.sh add NEW OLD...      add node NEW to the members OLD, whose lists stay as they are
-# KEY: ssh key; JAR: path of the release; IP_<host>: addresses. One ssh connection per host is opened before the clock starts,
-# as it is for the play. Prints "milliseconds N".
+#   byhand.sh roll HOST...        restart all members, one after the other, the leader last
+# KEY: ssh key; JAR: path of the release, for add; IP_<host>: addresses. Hosts are named like their nodes. One ssh connection
+# per host is opened before the clock starts, and kept until the end. Prints "milliseconds N".
 set -euo pipefail
 
-verb=$1 new=$2
-shift 2
-old=("$@")
+verb=$1
+shift
+hosts=("$@")
 
 address() { local name=IP_$1; echo "${!name}"; }
-ssh_options=(-q -F /dev/null -i "$KEY" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ControlMaster=auto -o ControlPath=/tmp/byhand-%C -o ControlPersist=60)
+connections=$(mktemp -d)
+ssh_options=(-q -F /dev/null -i "$KEY" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ControlMaster=auto -o ControlPath="$connections/%C" -o ControlPersist=yes)
 on() { local host=$1; shift; ssh "${ssh_options[@]}" "root@$(address "$host")" "$@"; }
-get() { curl -s -m 3 "http://$(address "$1"):8080$2"; }
+hang_up() {
+  local host
+  for host in "${hosts[@]}"; do ssh "${ssh_options[@]}" -O exit "root@$(address "$host")" 2>/dev/null || true; done
+  rm -rf "$connections"
+}
+trap hang_up EXIT
+die() { echo "byhand: $*" >&2; exit 1; }
+
+ask() { # ask PATH HOST...: what each host answers, one a line
+  local path=$1 host urls=()
+  shift
+  for host in "$@"; do urls+=("http://$(address "$host"):8080$path"); done
+  curl -s -m 3 -w '\n' "${urls[@]}" || true
+}
+holds() { # ... | holds EXPRESSION [NAME]: of the answers `said`, and of `name`; false when a host did not answer
+  python3 -c 'import json, sys
+said, name = [json.loads(line or "null") for line in sys.stdin.read().splitlines()], sys.argv[2]
+sys.exit(None in said or not eval(sys.argv[1]))' "$1" "${2-}" 2>/dev/null
+}
 status() { curl -s -m 3 -o /dev/null -w '%{http_code}' "http://$(address "$1"):8080$2" || true; }
 
 until_true() { # until_true SECONDS WHAT COMMAND...
   local end=$((SECONDS + $1)) what=$2
   shift 2
   until "$@"; do
-    [ $SECONDS -lt $end ] || { echo "byhand: waited in vain for $what" >&2; exit 1; }
+    [ $SECONDS -lt $end ] || die "waited in vain for $what"
     sleep 0.2
   done
 }
@@ -31,16 +51,15 @@ until_true() { # until_true SECONDS WHAT COMMAND...
 peers() { local list='' host; for host in "$@"; do list=${list:+$list,}$host:$(address "$host"):8090; done; echo "$list"; }
 ready() { [ "$(status "$1" /health/ready)" = 200 ]; }
 all_ready() { local host; for host in "$@"; do ready "$host" || return 1; done; }
-one_leader() { local host; [ "$(for host in "$@"; do get "$host" /api/status | python3 -c 'import json,sys; print(json.load(sys.stdin)["leader"])'; done | sort -u | grep -cv none)" = 1 ]; }
-on_duty_everywhere() {
-  local host
-  for host in "${old[@]}"; do
-    get "$host" /api/nodes/lifecycle | python3 -c 'import json,sys; sys.exit(not any(e["nodeId"] == sys.argv[1] and e["state"] == "ON_DUTY" for e in json.load(sys.stdin)))' "$new" || return 1
-  done
-}
+one_leader() { ask /api/status "$@" | holds 'len({s["leader"] for s in said}) == 1 and said[0]["leader"] != "none"'; }
+are_majority() { ask /api/cluster/topology "$@" | holds 'all(2 * len(said) > s["clusterSize"] for s in said)'; }
+has_state() { ask /api/blueprints "$@" | holds 'said[0].get("blueprints") and said[0] == said[1]'; } # has_state HOST OTHER: what the other has
+on_duty() { local name=$1; shift; ask /api/nodes/lifecycle "$@" | holds 'all(any(e["nodeId"] == name and e["state"] == "ON_DUTY" for e in s) for s in said)' "$name"; }
+gone() { local name=$1; shift; ask /api/nodes/lifecycle "$@" | holds 'all(e["nodeId"] != name for s in said for e in s)' "$name"; }
 
-install_node() {
-  local sum
+install_node() { # install_node NEW OLD...
+  local new=$1 sum
+  shift
   sum=$(sha256sum "$JAR" | cut -d' ' -f1)
   on "$new" 'java -version 2>&1 | grep -q "\"25"; id aether >/dev/null 2>&1 || useradd --system --no-create-home --shell /usr/sbin/nologin aether
     install -d -m 755 /opt/aether; install -d -m 750 -o aether -g aether /var/lib/aether; install -d -m 750 -g aether /etc/aether'
@@ -59,7 +78,7 @@ TOML
 [Service]
 User=aether
 WorkingDirectory=/var/lib/aether
-ExecStart=/usr/bin/java -Xmx128m -jar /opt/aether/aether-node.jar --config=/etc/aether/aether.toml --node-id=$new --port=8090 --management-port=8080 --peers=$(peers "${old[@]}" "$new")
+ExecStart=/usr/bin/java -Xmx128m -jar /opt/aether/aether-node.jar --config=/etc/aether/aether.toml --node-id=$new --port=8090 --management-port=8080 --peers=$(peers "$@" "$new")
 SuccessExitStatus=143
 RestartSec=30
 [Install]
@@ -67,13 +86,44 @@ WantedBy=multi-user.target
 UNIT
 }
 
-[ "$verb" = add ] || { echo "byhand: no verb '$verb'" >&2; exit 1; }
-for host in "${old[@]}" "$new"; do on "$host" true; done
+add() { # add NEW OLD...
+  local new=$1
+  shift
+  all_ready "$@" && one_leader "$@" || die "the old members are not well"
+  install_node "$new" "$@"
+  on "$new" 'systemctl enable --quiet --now aether'
+  until_true 60 "$new to be ready" ready "$new"
+  until_true 30 "$new on duty in every old member's view" on_duty "$new" "$@"
+  until_true 30 "one leader" one_leader "$@"
+}
+
+restart() { # restart HOST OTHER...
+  local host=$1
+  shift
+  all_ready "$host" "$@" && one_leader "$host" "$@" && are_majority "$@" || die "the members are not well, $host is not stopped"
+  on "$host" 'systemctl stop aether'
+  until_true 30 "$host to be gone from every other view" gone "$host" "$@"
+  on "$host" 'systemctl start aether'
+  until_true 60 "$host to be ready" ready "$host"
+  until_true 30 "$host to have the state that $1 has" has_state "$host" "$1"
+  until_true 30 "$host on duty in every other view" on_duty "$host" "$@"
+  until_true 30 "one leader" one_leader "$host" "$@"
+}
+
+roll() { # roll HOST...
+  local host other leader order=() others
+  leader=$(ask /api/status "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["leader"])')
+  [[ " $* " = *" $leader "* ]] || die "none of $* leads, but '$leader'"
+  for host in "$@"; do [ "$host" = "$leader" ] || order+=("$host"); done
+  for host in "${order[@]}" "$leader"; do
+    others=()
+    for other in "$@"; do [ "$other" = "$host" ] || others+=("$other"); done
+    restart "$host" "${others[@]}"
+  done
+}
+
+[ "$verb" = add ] || [ "$verb" = roll ] || die "no verb '$verb'"
+for host in "${hosts[@]}"; do on "$host" true; done
 begin=$(date +%s%N)
-all_ready "${old[@]}" && one_leader "${old[@]}" || { echo "byhand: the old members are not well" >&2; exit 1; }
-install_node
-on "$new" 'systemctl enable --quiet --now aether'
-until_true 60 "$new to be ready" ready "$new"
-until_true 30 "$new on duty in every old member's view" on_duty_everywhere
-until_true 30 "one leader" one_leader "${old[@]}"
+"$verb" "${hosts[@]}"
 echo "milliseconds $((($(date +%s%N) - begin) / 1000000))"

@@ -20,8 +20,9 @@ for folder in ("tests/bench", "tests/plays", "tests/sandbox", "tests/sandbox/nod
 import add_node  # noqa: E402
 import gate  # noqa: E402
 import preflight  # noqa: E402
+import roll  # noqa: E402
 
-BENCHMARKS = {"gate": gate, "add-node": add_node, "preflight": preflight}
+BENCHMARKS = {"gate": gate, "add-node": add_node, "preflight": preflight, "roll": roll}
 
 
 def say(text: str) -> None:
