@@ -306,7 +306,8 @@ def reach_findings(entries: Sequence[Mapping[str, Any]]) -> List[Finding]:
             blocked[b, a] = {name: "answers" for name in names}
     for a, b in pairs:
         if (a, b) in blocked:
-            found.append(_blocked(a, b, blocked[a, b], (b, a) in blocked, ports, seen))
+            judged = any((b, a, name) in results and (a, name) not in silent for name in blocked[a, b])
+            found.append(_blocked(a, b, blocked[a, b], (b, a) in blocked, judged, ports, seen))
     return found
 
 
@@ -345,7 +346,8 @@ def _passes(a, b, results, heard) -> bool:
     return any(p["result"] == "ok" for (x, y, _name), p in results.items() if {x, y} == {a, b})
 
 
-def _blocked(a, b, names, both, ports, seen) -> Finding:
+def _blocked(a, b, names, both, judged, ports, seen) -> Finding:
+    """``both``: the other way is blocked, too; ``judged``: whether it could be asked on one of these ports."""
     how = set(names.values())
     listed = ", ".join("%s %d/%s" % (name, ports[b].get(name, ports[a].get(name))["port"], ports[b].get(name, ports[a].get(name))["protocol"]) for name in names)
     if how == {"answers"}:
@@ -354,6 +356,8 @@ def _blocked(a, b, names, both, ports, seen) -> Finding:
         return Finding("blocked", ERROR, a, message, b)
     if both:
         direction = "nor does %s reach %s" % (b, a) if how != {"silent"} else "nor the other way; where a question stays without an answer, either of them may be lost"
+    elif not judged and how != {"answers"}:
+        direction = "the other way cannot be judged, since %s answers no stranger there" % a
     else:
         direction = "the other way is open: the block is one-way, from %s to %s" % (a, b)
     return Finding(

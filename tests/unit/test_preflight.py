@@ -244,6 +244,14 @@ def test_one_port_blocked_one_way_names_only_that_port():
     assert "n1 does not reach n2 (10.0.0.2) on gossip 8190/udp; the other way is open" in message and "cluster" not in message
 
 
+def test_a_way_that_could_not_be_asked_is_not_called_open():
+    entries = hosts(3)
+    entries[0] = entry("n1", "service")
+    Network(lambda a, b, protocol, port, asking: asking and (a, b, port) == ("n1", "n2", 8190)).carry(entries)
+    message = one(reach_findings(entries), "blocked").message
+    assert "n1 does not reach n2 (10.0.0.2) on gossip 8190/udp; the other way cannot be judged, since n1 answers no stranger there" in message and "open:" not in message
+
+
 def test_answers_that_get_lost_are_held_against_the_way_back():
     entries = Network(lambda a, b, protocol, port, asking: not asking and (a, b, port) == ("n2", "n1", 8090)).carry(hosts(3))
     found = one(reach_findings(entries), "blocked")
