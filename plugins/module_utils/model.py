@@ -53,7 +53,7 @@ class View:
     ``leader``: the id it believes in, None when it says "none".
     ``cluster_size``: its own denominator; ``core_nodes``: the ids of the list it runs with.
     ``lifecycle``: id -> state, ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted,
-    ``minimums``: artifact -> the fewest its blueprint allows.
+    ``minimums``: artifact -> the fewest its blueprint allows, ``blueprints``: ids of those it lists.
     ``evidence``: sorted pairs (what, value) of everything a member without state would lack:
     blueprints, thresholds that differ from the product's defaults, slice targets. Empty when
     there is nothing to compare state by. ``has_lifecycle``, ``has_leader``, ``has_lists``: what its dialect can tell;
@@ -74,6 +74,7 @@ class View:
     instances: Tuple[Instance, ...] = ()
     targets: Mapping[str, int] = field(default_factory=dict)
     minimums: Mapping[str, int] = field(default_factory=dict)
+    blueprints: Tuple[str, ...] = ()
     has_lifecycle: bool = True
     has_leader: bool = True
     has_lists: bool = True

@@ -22,6 +22,9 @@ HAS_LISTS = False
 HAS_IDS = False
 CAN_ACTIVATE = False
 CAN_SCALE = False
+CAN_APPLY = False
+CAN_STORE = False
+COMMANDS = True
 
 HEALTH = "/health"
 STATUS = "/cluster/status"
@@ -65,6 +68,11 @@ def connected_peers(client: Client, endpoint: Endpoint) -> int:
 def drain(node: str) -> Tuple[str, str, object]:
     """(method, path, body) of the write that drains a node; it goes to the node itself, which gives no sign of being done (docs/product.md 10)."""
     return "POST", DRAIN, None
+
+
+def update(artifact: str, instances: int) -> str:
+    """The command that scales a slice; it goes to ``aether-cli --host HOST:PORT -c``."""
+    return "blueprint update %s --instances=%d" % (artifact, instances)
 
 
 def said_no(answer: Answer) -> str:

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple
+import re
+from typing import Any, Dict, List, Optional, Tuple
+from urllib.parse import quote
 
 from ..client import Answer, Client, Endpoint, EndpointTrouble, json_of
 from ..model import Instance, View
@@ -18,6 +20,9 @@ HAS_LISTS = True
 HAS_IDS = True
 CAN_ACTIVATE = True
 CAN_SCALE = True
+CAN_APPLY = True
+CAN_STORE = True
+COMMANDS = False
 
 READY = "/health/ready"
 HEALTH = "/api/health"
@@ -25,12 +30,16 @@ STATUS = "/api/status"
 LIFECYCLE = "/api/nodes/lifecycle"
 SLICES = "/api/slices"
 BLUEPRINTS = "/api/blueprints"
+BLUEPRINT = "/api/blueprint"
+VALIDATE = "/api/blueprint/validate"
 THRESHOLDS = "/api/thresholds"
 TOPOLOGY = "/api/cluster/topology"
 ACTIVATE = "/api/node/activate/%s"
 DRAIN = "/api/node/drain/%s"
 SCALE = "/api/scale"
 DEPLOY = "/api/deploy"
+CONFIG = "/api/config"
+STORED = "/repository/info/%s"
 
 # Of a deployment that is over, whichever way it went; every other state counts as in progress.
 DEPLOYMENT_OVER = frozenset(["COMPLETED", "ROLLED_BACK", "FAILED"])
@@ -67,6 +76,7 @@ def _read_view(client, endpoint):
     lifecycle = {e["nodeId"]: e.get("state", "") for e in _dicts(get(LIFECYCLE, list)) if "nodeId" in e}
     slices = _dicts(get(SLICES).get("slices"))
     topology = get(TOPOLOGY)
+    blueprints = get(BLUEPRINTS)
     leader = status.get("leader")
     return View(
         endpoint=endpoint.url,
@@ -78,7 +88,7 @@ def _read_view(client, endpoint):
         cluster_size=int(topology.get("clusterSize") or 0),
         core_nodes=frozenset(topology.get("coreNodes") or ()),
         lifecycle=lifecycle,
-        evidence=_evidence(get(BLUEPRINTS), get(THRESHOLDS), slices),
+        evidence=_evidence(blueprints, get(THRESHOLDS), slices),
         instances=tuple(
             Instance(s.get("artifact", ""), i.get("nodeId", ""), i.get("state", ""), i.get("failureReason") or "")
             for s in slices
@@ -86,6 +96,7 @@ def _read_view(client, endpoint):
         ),
         targets={s.get("artifact", ""): int(s.get("targetInstances") or 0) for s in slices},
         minimums={s.get("artifact", ""): int(s.get("minInstances") or 0) for s in slices},
+        blueprints=tuple(str(b["id"]) for b in _dicts(blueprints.get("blueprints")) if b.get("id")),
     )
 
 
@@ -121,6 +132,66 @@ def drain(node: str) -> Tuple[str, str, object]:
 def scale(artifact: str, instances: int) -> Tuple[str, str, object]:
     """(method, path, body) of the write that changes how many instances of a slice are wanted."""
     return "POST", SCALE, {"artifact": artifact, "instances": instances}
+
+
+def apply(text: str) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that applies a blueprint in TOML; "applied" does not mean taken (docs/product.md 6)."""
+    return "POST", BLUEPRINT, text
+
+
+def delete(identity: str) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that deletes a blueprint and its slices; 200 for an unknown one too."""
+    return "DELETE", "%s/%s" % (BLUEPRINT, quote(identity, safe=":")), None
+
+
+def validate(client: Client, endpoint: Endpoint, text: str) -> Tuple[List[str], List[str]]:
+    """(errors, warnings) the member has about a blueprint; a probe, nothing changes. Raises EndpointTrouble."""
+    answer = client.probe(endpoint, "POST", VALIDATE, text)
+    if answer.status != 200:
+        raise EndpointTrouble("unauthorized" if answer.status in (401, 403) else "error", "%s answers %s with %d: %s" % (endpoint.url, VALIDATE, answer.status, answer.error or "no reason given"))
+    found = json_of(answer, endpoint, VALIDATE, dict)
+    errors = [str(e) for e in found.get("errors") or []]
+    return errors if errors or found.get("valid") else ["the member says that it is not valid, and not why"], [str(w) for w in found.get("warnings") or []]
+
+
+def blueprint(client: Client, endpoint: Endpoint, identity: str) -> Optional[Dict[str, Any]]:
+    """The blueprint as the cluster keeps it, None where the member does not know it; raises EndpointTrouble.
+
+    An unknown one is 500 with a sentence (docs/product.md 4), so only a member with state is to be asked.
+    """
+    path = "%s/%s" % (BLUEPRINT, quote(identity, safe=":"))
+    return _known(client, endpoint, path, "Blueprint not found")
+
+
+def stored(client: Client, endpoint: Endpoint, artifact: str) -> Optional[Dict[str, Any]]:
+    """What the cluster's repository has of an artifact (``sha1``, ``size``, …), None where it has none; raises EndpointTrouble."""
+    return _known(client, endpoint, STORED % "/".join(_places(artifact)), "Artifact not found")
+
+
+def store(artifact: str, data: bytes) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that puts a JAR into the cluster's repository."""
+    group, name, version = _places(artifact)
+    return "PUT", "/repository/%s/%s/%s/%s-%s.jar" % (group, name, version, name, version), data
+
+
+def repositories(client: Client, endpoint: Endpoint) -> List[str]:
+    """Where the member looks for artifacts (``local``, ``builtin``); empty when it does not say. Nothing else of that document is kept: it may hold keys."""
+    found = json_of(client.read(endpoint, CONFIG), endpoint, CONFIG, dict).get("slice.repositories") or ""
+    return re.findall(r"[a-z]+", found) if isinstance(found, str) else []
+
+
+def _known(client, endpoint, path, absent):
+    answer = client.read(endpoint, path, accept=(200, 404, 500))
+    if answer.status == 200:
+        return json_of(answer, endpoint, path, dict)
+    if absent in answer.error:
+        return None
+    raise EndpointTrouble("error", "%s answers %s with %d: %s" % (endpoint.url, path, answer.status, answer.error or "no reason given"))
+
+
+def _places(artifact):
+    group, name, version = artifact.split(":")
+    return group.replace(".", "/"), name, version
 
 
 def said_no(answer: Answer) -> str:
