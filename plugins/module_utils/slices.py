@@ -190,10 +190,13 @@ def plan_scale(seen: Layout, documents: Sequence[Document], artifact: str, insta
     """``artifact`` is to have ``instances``; nothing else changes."""
     plan = Plan()
     running = {a for a in set(seen.targets) | set(seen.hosts) if base(a) == base(artifact)}
-    if artifact not in running and running:
+    if artifact not in running and running and not seen.states:  # the runbook's API, which takes it
+        plan.refuse("swap", "%s replaces %s at once, not one after the other." % (artifact, ", ".join(sorted(running))), allowed)
+        plan.gone = sorted(running)
+    elif artifact not in running and running:
         plan.refuse("unknown_version", "%s is not deployed, but %s is: the cluster would answer 'scaled' and do nothing. Scale that one, or apply a blueprint with the new version." % (artifact, ", ".join(sorted(running))))
         return plan
-    if artifact not in running and (seen.targets or documents or seen.states):
+    elif artifact not in running and (seen.targets or documents or seen.states):
         plan.refuse("unknown_slice", "%s is in no blueprint of this cluster (%s): apply a blueprint that has it." % (artifact, ", ".join(d.id for d in documents) or "there is none"))
         return plan
     least = seen.minimums.get(artifact, 1)
