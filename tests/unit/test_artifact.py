@@ -1,0 +1,95 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""JARs into the repository of a simulated cluster, and a blueprint from nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+
+import pytest
+from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations import artifact, blueprint, session
+from fakes import run
+from simnode.testing import SimCluster
+
+NAME = "com.example:greeter:1.0.0"
+INFO = "/repository/info/com/example/greeter/1.0.0"
+TOML = '[app-http]\nenabled = false\n[cluster]\nenvironment = "local"\nnodes = 3\ntls = false\n[slice]\nrepositories = ["builtin"]\n'
+
+
+@pytest.fixture
+def three(monkeypatch):
+    monkeypatch.setattr(session, "SECOND_LOOK", 0.05)
+    with SimCluster(3) as cluster:
+        cluster.start_all()
+        yield cluster
+
+
+def jar(folder, text="one"):
+    path = folder / ("%s.jar" % text)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("text"), text)
+    return path
+
+
+def put(cluster, path, check_mode=False, **options):
+    return run(artifact, cluster, check_mode=check_mode, **dict({"artifact": NAME, "src": str(path), "timeout": 5.0}, **options))
+
+
+def refused(cluster, path, **options):
+    with pytest.raises(AetherError) as caught:
+        put(cluster, path, **options)
+    return caught.value
+
+
+def test_a_jar_is_stored_once_and_every_member_shows_it(three, tmp_path):
+    path = jar(tmp_path)
+    sha1 = hashlib.sha1(path.read_bytes()).hexdigest()
+    plan = put(three, path, check_mode=True)
+    assert plan["changed"] and not plan["actions"][0]["sent"] and three.request("GET", "n1", INFO)[0] == 500
+    done = put(three, path)
+    assert done["changed"] and done["diff"] == plan["diff"] and done["artifact"]["sha1"] == plan["artifact"]["sha1"] == sha1
+    assert all(three.get(n, INFO)["sha1"] == sha1 for n in three.ids) and "3 members show it" in done["msg"]
+    again = put(three, path)
+    assert not again["changed"] and again["actions"] == []
+
+
+def test_other_content_under_the_same_name_is_refused(three, tmp_path):
+    put(three, jar(tmp_path))
+    error, told = refused(three, jar(tmp_path, "two")), refused(three, jar(tmp_path, "two"), check_mode=True)
+    assert error.kind == "refused" and "new version" in error.message and "overwrite: true" in error.message and error.message == told.message
+    assert put(three, jar(tmp_path, "two"), overwrite=True)["changed"] and not put(three, jar(tmp_path, "two"))["changed"]
+
+
+def test_an_error_or_a_lost_answer_after_the_write_is_no_failure(three, tmp_path):
+    three.set("n1", error_but_applied=True)
+    assert len(put(three, jar(tmp_path))["actions"]) == 1
+    three.set("n1", error_but_applied=False, hang_writes="after")
+    assert len(put(three, jar(tmp_path, "two"), overwrite=True)["actions"]) == 1
+
+
+def test_bad_input_at_once_and_what_the_runbook_lacks(three, tmp_path):
+    text = tmp_path / "text.jar"
+    text.write_text("no archive", encoding="utf-8")
+    error = refused(three, text, artifact="greeter")
+    assert error.kind == "bad_input" and len(error.data["findings"]) == 2 and "no whole JAR (10 bytes)" in error.message
+    assert "cannot be read" in refused(three, tmp_path / "none.jar").message
+    assert refused(three, jar(tmp_path), api="runbook").kind == "cannot"
+
+
+def test_a_blueprint_from_nothing_needs_its_artifact_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "SECOND_LOOK", 0.05)
+    wanted = {"id": "com.example:app:1.0.0", "slices": [{"artifact": NAME, "instances": 2, "min_available": 1}], "stable_for": 0.1}
+    with SimCluster(3) as cluster:
+        for position, node in enumerate(cluster.ids):
+            cluster.start(node, toml=TOML, time_factor=0.02)
+            cluster.wait(lambda: cluster.get(node, "/api/health")["connectedPeers"] >= position, node)
+        cluster.wait(lambda: all(cluster.sees_all(n, cluster.ids) for n in cluster.ids), "all")
+        with pytest.raises(AetherError) as caught:
+            run(blueprint, cluster, check_mode=True, **wanted)
+        assert [r["code"] for r in caught.value.data["refusals"]] == ["artifact"] and "aether_artifact" in caught.value.message
+        put(cluster, jar(tmp_path))
+        assert run(blueprint, cluster, **wanted)["changed"] and put(cluster, jar(tmp_path))["artifact"]["deployed"]
