@@ -223,6 +223,11 @@ instances:
   returned: when the members were compared
   type: dict
   sample: {"org.example:my-slice:1.0.0": {n1: ACTIVE, n2: ACTIVE}}
+remarks:
+  description: Sentences about what is worth knowing and is no reason to fail, such as keys of the file that nobody knows. They end RV(msg) as well.
+  returned: when a member was asked
+  type: list
+  elements: str
 true_after:
   description: Seconds from the first look after the write until it was true; null when nothing was waited for.
   returned: when the members were compared

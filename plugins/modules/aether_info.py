@@ -7,15 +7,37 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aether_info
-short_description: Report members, leader, soundness, margin and slices of a cluster
+short_description: Report members, leader, soundness, margin and slices of a cluster, and wait for conditions
 version_added: 0.1.0
 description:
-  - Asks every member and judges each by its own answers. Never fails because the cluster is unwell.
+  - Asks every member and judges each by its own answers. Never fails because the cluster is unwell, only when a condition of O(wait_for) does not come true.
 options:
   settle_timeout:
     description: Seconds to wait until every slice has the wanted number of active instances in every view, before reporting. V(0) does not wait.
     type: float
     default: 0.0
+  gather:
+    description:
+      - What RV(document) is to have. What O(query) or O(wait_for) names is gathered as well.
+      - V(members), V(lifecycle) and V(slices) cost nothing more than the look at the cluster. The rest are questions to the best member, V(certificate) to each for itself.
+    type: list
+    elements: str
+    choices: [members, lifecycle, slices, blueprints, metrics, thresholds, alerts, certificate, events, deployments, all]
+    default: [members, lifecycle, slices]
+  query:
+    description: A JMESPath expression over RV(document); its value is RV(answer).
+    type: str
+  wait_for:
+    description:
+      - JMESPath expressions over RV(document) that must all be true at the same moment. Looks again until they are.
+      - One that is neither true nor false is an error. Null counts as not yet true while something cannot be read.
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Seconds that O(wait_for) may take.
+    type: float
+    default: 60.0
 extends_documentation_fragment:
   - pragmatica.aether.connection
   - pragmatica.aether.results
@@ -32,6 +54,21 @@ EXAMPLES = r"""
 - name: Show it
   ansible.builtin.debug:
     msg: "{{ aether.table }}"
+
+- name: Which nodes are busy?
+  pragmatica.aether.aether_info:
+    query: metrics[?cpu > `0.7`].node
+    endpoints: [n1=http://10.0.0.1:8080, n2=http://10.0.0.2:8080, n3=http://10.0.0.3:8080]
+  delegate_to: localhost
+
+- name: Wait until the cluster has settled and nothing is alarming
+  pragmatica.aether.aether_info:
+    wait_for:
+      - settled && complete
+      - length(alerts.active) == `0`
+    timeout: 120
+    endpoints: [n1=http://10.0.0.1:8080, n2=http://10.0.0.2:8080, n3=http://10.0.0.3:8080]
+  delegate_to: localhost
 """
 
 RETURN = r"""
@@ -112,13 +149,48 @@ settled:
   description: Whether every slice has the wanted number of active instances, and no others, in every view with state.
   returned: always
   type: bool
-unlists:
-  description: For each member that answers, the ids in the list of voters it runs with.
+unsettled:
+  description: Sentences about the slices that have not.
+  returned: always
+  type: list
+  elements: str
+slice_table:
+  description: A table of slices by nodes for people, line by line; C(!) marks a slice that is not as wanted and a node with two or more instances above the fewest.
+  returned: always
+  type: list
+  elements: str
+imbalance:
+  description: Nodes on duty with two or more active instances above the fewest.
+  returned: always
+  type: list
+  elements: str
+document:
+  description:
+    - What O(query) and O(wait_for) are asked of. Always C(api), C(leader), C(voters), C(majority), C(complete), C(settled) and C(can_lose); the others as O(gather) says, null where nobody can tell.
+    - C(members), as in RV(ignore:cluster.members). C(lifecycle), each C(node) with its C(state).
+    - C(slices), each C(artifact) with its short C(name), C(wanted), C(minimum) and C(active) instances, whether it is C(settled) in every view with state, and C(instances) with C(node), C(state), C(reason).
+    - C(blueprints), each C(id) with C(slices) of C(artifact), C(instances), C(dependency). C(deployments), each with C(id), C(blueprint), C(strategy), C(state), C(in_progress).
+    - C(metrics), each C(node) with C(cpu) and C(heap) from 0 to 1, C(heap_used) and C(heap_max) in bytes. C(thresholds), each C(metric) with C(warning) and C(critical).
+    - C(alerts) with the lists C(active) and C(history). C(events), each with C(timestamp), C(type), C(severity), C(summary), C(details).
+    - C(certificate), each C(node) with C(renewal), and null without one, C(expires_at), C(seconds_left), C(last_renewal).
   returned: always
   type: dict
-  sample: {n1: [n1, n2, n3]}
-settled:
-  description: Sentences about the slices that have not.
+  sample:
+    api: v1
+    leader: n1
+    voters: [n1, n2, n3]
+    majority: true
+    complete: true
+    settled: true
+    can_lose: 1
+    lifecycle: [{node: n1, state: ON_DUTY}]
+    slices: [{artifact: "org.example:cart:1.0.0", name: cart, wanted: 1, minimum: 1, active: 1, settled: true, instances: [{node: n1, state: ACTIVE, reason: ""}]}]
+answer:
+  description: The value of O(query).
+  returned: when O(query) is given
+  type: raw
+troubles:
+  description: Sentences about what could not be gathered.
   returned: always
   type: list
   elements: str

@@ -200,7 +200,7 @@ def test_refusals_read_the_same_in_check_mode_and_touch_nothing(three, options, 
 def test_what_is_allowed_is_done(three):
     given(three, cart=(2, 1), shop=(3, 2))
     wide = applied(three, artifact=CART, instances=5, allow_unplaceable=True)
-    assert wide["changed"] and len(wide["instances"][CART]) == 3 and any("increase slice capacity" in w for w in wide["warnings"])
+    assert wide["changed"] and len(wide["instances"][CART]) == 3 and any("increase slice capacity" in w for w in wide["remarks"])
     applied(three, artifact=CART, instances=2)
     two = "org.example:cart:2.0.0"
     swapped = applied(three, id=ID, slices=entries(shop=(3, 2)) + [{"artifact": two, "instances": 2, "min_available": 1}], allow_swap=True)

@@ -10,7 +10,7 @@ fields are ignored, missing ones have defaults, and node lists come as strings o
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Any, Dict, List, Tuple
 
 from ..client import Answer, Client, Endpoint, EndpointTrouble, json_of
 from ..model import Instance, View
@@ -30,6 +30,7 @@ HEALTH = "/health"
 STATUS = "/cluster/status"
 SLICES = "/slices"
 DRAIN = "/admin/drain"
+METRICS = "/metrics"
 
 
 def recognise(answer: Answer) -> bool:
@@ -83,6 +84,15 @@ def said_no(answer: Answer) -> str:
 def deployments(client: Client, endpoint: Endpoint) -> List[str]:
     """This API shows no deployments."""
     return []
+
+
+def metrics(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
+    """The member's own cpu and heap, as parts of 1."""
+    found = json_of(client.read(endpoint, METRICS), endpoint, METRICS, dict)
+    return {"cpu": found.get("cpu.usage"), "heap": found.get("heap.usage"), "heap_used": None, "heap_max": None}
+
+
+TELLS = {"metrics": ("member", metrics)}
 
 
 def _health(client, endpoint):

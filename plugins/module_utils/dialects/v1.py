@@ -40,6 +40,10 @@ SCALE = "/api/scale"
 DEPLOY = "/api/deploy"
 CONFIG = "/api/config"
 STORED = "/repository/info/%s"
+METRICS = "/api/metrics"
+ALERTS = "/api/alerts/%s"
+EVENTS = "/api/events"
+CERTIFICATE = "/api/certificate"
 
 # Of a deployment that is over, whichever way it went; every other state counts as in progress.
 DEPLOYMENT_OVER = frozenset(["COMPLETED", "ROLLED_BACK", "FAILED"])
@@ -204,12 +208,71 @@ def said_no(answer: Answer) -> str:
 
 def deployments(client: Client, endpoint: Endpoint) -> List[str]:
     """Deployments in progress, each as words: ``canary of org.example:shop:2.0.0 (DEPLOYING)``; raises EndpointTrouble."""
+    return ["%s of %s (%s)" % (d["strategy"] or "deployment", d["blueprint"] or d["id"] or "a blueprint", d["state"]) for d in all_deployments(client, endpoint) if d["in_progress"]]
+
+
+def all_deployments(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
     found = _dicts(json_of(client.read(endpoint, DEPLOY), endpoint, DEPLOY, dict).get("deployments"))
     return [
-        "%s of %s (%s)" % (str(e.get("strategy") or "deployment").lower(), e.get("blueprintId") or e.get("deploymentId") or "a blueprint", e.get("state"))
+        {
+            "id": e.get("deploymentId"), "blueprint": e.get("blueprintId"), "strategy": str(e.get("strategy") or "").lower(), "state": e.get("state"),
+            "in_progress": str(e.get("state") or "").upper() not in DEPLOYMENT_OVER,
+        }
         for e in found
-        if str(e.get("state") or "").upper() not in DEPLOYMENT_OVER
     ]
+
+
+# --- what aether_info can gather -----------------------------------------------------------------------------------------
+
+
+def metrics(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
+    """Per node: cpu and heap as parts of 1, heap in bytes."""
+    load = json_of(client.read(endpoint, METRICS), endpoint, METRICS, dict).get("load") or {}
+    return [
+        {"node": node, "cpu": values.get("cpu.usage"), "heap": values.get("heap.usage"), "heap_used": values.get("heap.used"), "heap_max": values.get("heap.max")}
+        for node, values in sorted(load.items()) if isinstance(values, dict)
+    ]
+
+
+def thresholds(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
+    found = json_of(client.read(endpoint, THRESHOLDS), endpoint, THRESHOLDS, dict)
+    return [{"metric": m, "warning": v.get("warning"), "critical": v.get("critical")} for m, v in sorted(found.items()) if isinstance(v, dict)]
+
+
+def alerts(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
+    """``active`` and ``history``, from the two paths that answer with lists; the one above them has JSON inside strings."""
+    return {name: json_of(client.read(endpoint, ALERTS % name), endpoint, ALERTS % name, list) for name in ("active", "history")}
+
+
+def events(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
+    return _dicts(json_of(client.read(endpoint, EVENTS), endpoint, EVENTS, list))
+
+
+def certificate(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
+    """The member's own: ``seconds_left`` and the times are None where it has none."""
+    found = json_of(client.read(endpoint, CERTIFICATE), endpoint, CERTIFICATE, dict)
+    status = found.get("renewalStatus") or "NOT_CONFIGURED"
+
+    def known(value):
+        return None if status == "NOT_CONFIGURED" or value == "N/A" else value
+
+    return {"renewal": status, "expires_at": known(found.get("expiresAt")), "seconds_left": known(found.get("secondsUntilExpiry")), "last_renewal": known(found.get("lastRenewalAt"))}
+
+
+def blueprints(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
+    listed = _dicts(json_of(client.read(endpoint, BLUEPRINTS), endpoint, BLUEPRINTS, dict).get("blueprints"))
+    found = [blueprint(client, endpoint, b["id"]) for b in listed if b.get("id")]
+    return [
+        {"id": b.get("id"), "slices": [{"artifact": s.get("artifact"), "instances": s.get("instances"), "dependency": bool(s.get("isDependency"))} for s in _dicts(b.get("slices"))]}
+        for b in found if b is not None
+    ]
+
+
+# Subset -> (who is asked, with what): "cluster" is the best witness for all, "member" each for itself.
+TELLS = {
+    "blueprints": ("cluster", blueprints), "metrics": ("cluster", metrics), "thresholds": ("cluster", thresholds), "alerts": ("cluster", alerts), "events": ("cluster", events),
+    "deployments": ("cluster", all_deployments), "certificate": ("member", certificate),
+}
 
 
 def _dicts(entries) -> List[Dict]:

@@ -143,7 +143,7 @@ class Work:
         self.plan = Plan()
         self.waited = Waited()
         self.true_after: Optional[float] = None
-        self.warnings: List[str] = list(request.remarks)
+        self.remarks: List[str] = list(request.remarks)
         self.before: Dict[str, Any] = {}
         self.baseline: List[str] = []
         self.rolled_back: Optional[bool] = None
@@ -192,7 +192,7 @@ class Work:
             errors, warnings = self.session.dialect.validate(self.session.client, self.best(), self.request.blueprint.text)
         except EndpointTrouble as error:
             raise AetherError("nobody", "The blueprint could not be validated: %s" % error.trouble.text)
-        self.warnings.extend(warnings)
+        self.remarks.extend(warnings)
         return errors
 
     def read_documents(self) -> None:
@@ -221,7 +221,7 @@ class Work:
             self.plan = slices.plan_delete(seen, self.documents, request.id)
         else:
             self.plan = slices.plan_apply(seen, self.documents, request.blueprint, self.allowed)
-        self.warnings.extend(self.plan.remarks)
+        self.remarks.extend(self.plan.remarks)
 
     def refuse(self) -> None:
         """All that speaks against it, at once; nothing does where nothing differs."""
@@ -340,12 +340,14 @@ class Work:
                 self.true_after = None
             elif self.true_after is None:
                 self.true_after = time.monotonic() - start
-            return not lacks, "%s%s" % (slices.progress(observation, verdict, plan), "" if not lacks or len(lacks) > 3 else "; %s" % "; ".join(lacks))
+            best = witnesses(observation, verdict)[:1]
+            elsewhere = lacks if not any(s.endswith("view of %s" % i) for s in lacks for i in best) else []
+            return not lacks, slices.progress(observation, verdict, plan) + ("; %s" % elsewhere[0] if elsewhere and best else "")
 
         waited = wait_until(poll, timeout, progress=self.session.progress, stable_for=self.params["stable_for"], sleep=lambda s: time.sleep(min(s, LONGEST_PAUSE)))
         self.waited = Waited(waited.met, self.waited.seconds + waited.seconds, self.waited.polls + waited.polls, waited.last)
         if since.get("names"):
-            self.warnings.append("%s has lost its state meanwhile and shows nothing of this: stop it and start it again." % ", ".join(since["names"]))
+            self.remarks.append("%s has lost its state meanwhile and shows nothing of this: stop it and start it again." % ", ".join(since["names"]))
         if not waited.met:
             left = slices.stuck(self.look.observation, self.look.verdict, plan)
             said = " The program said: %s." % self.said.rstrip(".") if self.said else ""
@@ -451,9 +453,9 @@ class Work:
         return dict(head, slices=entries)
 
     def result(self, text: str, predicted: bool = False) -> Dict[str, Any]:
-        common = common_result(self.session, self.look, self.waited, msg=text)
+        common = common_result(self.session, self.look, self.waited, msg=" ".join([text] + self.remarks).strip(), remarks=list(self.remarks))
         if self.look is None or self.params["validate_only"] or not witnesses(self.look.observation, self.look.verdict):
-            return dict(common, warnings=list(self.warnings))
+            return common
         if not predicted and not self.before:
             self.before = self.picture()
         if not predicted and self.session.dialect.CAN_APPLY and any(a["sent"] for a in self.session.actions):
@@ -461,7 +463,6 @@ class Work:
         after = self.picture(predicted) if predicted or self.session.actions else self.before
         return dict(
             common,
-            warnings=list(self.warnings),
             blueprint=dict(after, changes=list(self.plan.changes), state="absent" if not after["slices"] else "present"),
             instances=self.instances(),
             true_after=None if self.true_after is None else round(self.true_after, 2),
