@@ -6,18 +6,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
+import subprocess
+import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.pragmatica.aether.plugins.module_utils import client
 from ansible_collections.pragmatica.aether.plugins.module_utils.client import Client, Endpoint, EndpointTrouble
 from ansible_collections.pragmatica.aether.plugins.module_utils.dialects import v1
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import blueprint, session
 from fakes import run
+from simnode.api import Api
 from simnode.testing import SimCluster
 
 ID, OTHER = "org.example:all:1.0.0", "org.example:other:1.0.0"
@@ -64,9 +71,10 @@ def started():
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(session, "SECOND_LOOK", 0.05)
-    monkeypatch.setattr(blueprint, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(blueprint, "LONGEST_PAUSE", 0.02)
     monkeypatch.setattr(blueprint, "NOT_TAKEN_AFTER", 0.5)
     monkeypatch.setattr(blueprint, "LAGGING", 0.3)
+    monkeypatch.setattr(client, "FIRST_BACK_OFF", 0.03)
 
 
 @pytest.fixture
@@ -95,7 +103,7 @@ def given(cluster, **counts):
 
 
 def applied(cluster, check_mode=False, progress=None, **options):
-    return run(blueprint, cluster, check_mode=check_mode, progress=progress, **dict({"timeout": 10.0, "stable_for": 0.1}, **options))
+    return run(blueprint, cluster, check_mode=check_mode, progress=progress, **dict({"timeout": 10.0, "stable_for": 0.04}, **options))
 
 
 def refused(cluster, **options):
@@ -308,14 +316,14 @@ def test_an_answer_that_is_lost_after_the_write_is_read_again(three):
     given(three, cart=(2, 1))
     for node in three.ids:
         three.set(node, hang_writes="after")
-    done = applied(three, artifact=CART, instances=3)
+    done = applied(three, artifact=CART, instances=3, read_timeout=0.3)
     assert done["changed"] and count(three) == 3 and [a["path"] for a in done["actions"]] == ["/api/scale"]
 
 
 def test_a_member_that_never_answers_a_write_is_passed_over(three):
     given(three, cart=(2, 1))
     three.set("n1", hang_writes="before")
-    done = applied(three, artifact=CART, instances=3)
+    done = applied(three, artifact=CART, instances=3, read_timeout=0.3)
     assert [a["node"] for a in done["actions"]][0] == "n1" and len(done["actions"]) == 2 and count(three, CART, "n2") == 3
 
 
@@ -391,13 +399,13 @@ def test_the_leader_goes_between_request_and_answer(own):
 
 def test_a_text_that_means_not_found_is_absence_and_another_is_trouble(three):
     given(three, cart=(1, 1))
-    client = Client([Endpoint(three.endpoints["n1"])])
-    assert v1.blueprint(client, client.endpoints[0], OTHER) is None and v1.stored(client, client.endpoints[0], CART) is None
-    assert v1.blueprint(client, client.endpoints[0], ID)["id"] == ID
+    asker = Client([Endpoint(three.endpoints["n1"])])
+    assert v1.blueprint(asker, asker.endpoints[0], OTHER) is None and v1.stored(asker, asker.endpoints[0], CART) is None
+    assert v1.blueprint(asker, asker.endpoints[0], ID)["id"] == ID
     with pytest.raises(EndpointTrouble) as caught:
-        v1._known(client, client.endpoints[0], "/api/cluster/config", "Blueprint not found")
+        v1._known(asker, asker.endpoints[0], "/api/cluster/config", "Blueprint not found")
     assert "No cluster configuration" in caught.value.trouble.text
-    client.close()
+    asker.close()
 
 
 # --- the runbook's API ------------------------------------------------------------------------------------------------------------
@@ -438,3 +446,78 @@ def test_a_program_that_is_missing_says_no_or_does_nothing(runbook, tmp_path):
         assert error.kind == kind and part in error.message
     seen = (tmp_path / "idle.seen").read_text(encoding="utf-8").splitlines()
     assert seen[0] == "--host" and seen[1].startswith("127.0.0.1:") and seen[2:] == ["-c", "blueprint update %s --instances=1" % SHOP]
+
+
+# --- the examples of the documentation, through both doors -------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def examples(module):
+    source = (ROOT / "plugins" / "modules" / (module + ".py")).read_text(encoding="utf-8")
+    return yaml.safe_load(source.split('EXAMPLES = r"""')[1].split('"""')[0])
+
+
+def played(folder, cluster, *arguments, only=None):
+    """Every example, or the first ``only`` of each module, twice, in their order; (exit code, output, changed of each task of the two rounds)."""
+    tasks = []
+    for module in ("aether_artifact", "aether_blueprint", "aether_info"):
+        for turn in ("first", "second"):
+            for number, example in enumerate(examples(module)[:only]):
+                name = "pragmatica.aether." + module
+                if name in example:
+                    example[name]["endpoints"] = cluster.endpoint_list()
+                    example.pop("delegate_to")
+                    tasks.append(dict(example, name="%s %s %d" % (module, turn, number)))
+    tasks = [t for t in tasks if "debug" not in str(list(t))]
+    defaults = {"pragmatica.aether.aether_blueprint": {"stable_for": 0.1, "timeout": 10}}
+    play = folder / "play.json"
+    play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "module_defaults": defaults, "tasks": tasks}]), encoding="utf-8")
+    environment = dict(os.environ, ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default", ANSIBLE_NOCOLOR="1", ANSIBLE_PYTHON_INTERPRETER=sys.executable)
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local", "-e", json.dumps({"ansible_python_interpreter": sys.executable}), str(play)]
+    done = subprocess.run(command + list(arguments), cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    changed, task = {}, ""
+    for line in done.stdout.splitlines():
+        task = line[6:line.index("]")] if line.startswith("TASK [") else task
+        if line.startswith(("ok: ", "changed: ")):
+            changed[task] = line.startswith("changed")
+    return done.returncode, done.stdout + done.stderr, changed
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What the examples name: a blueprint and a JAR."""
+    (tmp_path / "shop.toml").write_text(toml("org.example:shop:1.0.0", cart=(2, 1)), encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "my-slice-1.0.0.jar", "w") as archive:
+        archive.writestr("text", "a slice")
+    return tmp_path
+
+
+def test_every_example_works_and_changes_nothing_the_second_time(own, folder):
+    own.request("POST", "n1", "/api/blueprint", toml("org.example:old:1.0.0", legacy=(1, 1)))
+    own.wait(lambda: settled(own) and shown(own), "what the last example takes away")
+    code, text, changed = played(folder, own)
+    assert code == 0, text[-3000:]
+    first = [t for t, c in changed.items() if c and " first " in t]
+    # The example with data and the one that scales its slice undo each other; everything else is there the second time.
+    assert len(first) == 5 and [t for t, c in changed.items() if c and " second " in t] == ["aether_blueprint second 1", "aether_blueprint second 2"]
+
+
+def test_the_other_door_gives_the_same(own, folder):
+    code, text, changed = played(folder, own, "-e", json.dumps({"aether_in_process": False}), only=1)
+    assert code == 0, text[-3000:]
+    assert [t for t, c in changed.items() if c] == ["aether_artifact first 0", "aether_blueprint first 0"] and len(changed) == 6
+
+
+def test_every_example_in_check_mode_sends_no_write(own, folder, monkeypatch):
+    own.request("POST", "n1", "/api/blueprint", toml("org.example:backoffice:1.0.0", invoices=(2, 1), reports=(1, 1)))
+    own.wait(lambda: settled(own) and shown(own), "slices")
+    written = []
+
+    async def write(self, changes, timeout=None):
+        written.append(changes)
+        raise AssertionError("a write in check mode")
+
+    monkeypatch.setattr(Api, "write", write)
+    code, text, changed = played(folder, own, "--check")
+    assert code == 0 and written == [] and changed["aether_blueprint first 0"], text[-3000:]

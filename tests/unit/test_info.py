@@ -104,7 +104,7 @@ def test_a_caret_stands_below_the_fault_of_an_expression_in_lines():
 
 
 def test_an_unwell_cluster_is_told_and_waited_for():
-    with SimCluster(3) as cluster:
+    with SimCluster(3, time_factor=0.005) as cluster:
         cluster.start_all()
         cluster.kill("n2")
         cluster.kill("n3")
