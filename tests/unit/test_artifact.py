@@ -10,6 +10,7 @@ import hashlib
 import zipfile
 
 import pytest
+from ansible_collections.pragmatica.aether.plugins.module_utils import client
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import artifact, blueprint, session
 from fakes import run
@@ -20,9 +21,15 @@ INFO = "/repository/info/com/example/greeter/1.0.0"
 TOML = '[app-http]\nenabled = false\n[cluster]\nenvironment = "local"\nnodes = 3\ntls = false\n[slice]\nrepositories = ["builtin"]\n'
 
 
-@pytest.fixture
-def three(monkeypatch):
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
     monkeypatch.setattr(session, "SECOND_LOOK", 0.05)
+    monkeypatch.setattr(client, "FIRST_BACK_OFF", 0.03)
+
+
+@pytest.fixture(scope="module")
+def three():
+    """One cluster; each test has a name of its own in its repository."""
     with SimCluster(3) as cluster:
         cluster.start_all()
         yield cluster
@@ -58,17 +65,20 @@ def test_a_jar_is_stored_once_and_every_member_shows_it(three, tmp_path):
 
 
 def test_other_content_under_the_same_name_is_refused(three, tmp_path):
-    put(three, jar(tmp_path))
-    error, told = refused(three, jar(tmp_path, "two")), refused(three, jar(tmp_path, "two"), check_mode=True)
+    mine = {"artifact": "com.example:other:1.0.0"}
+    put(three, jar(tmp_path), **mine)
+    error, told = refused(three, jar(tmp_path, "two"), **mine), refused(three, jar(tmp_path, "two"), check_mode=True, **mine)
     assert error.kind == "refused" and "new version" in error.message and "overwrite: true" in error.message and error.message == told.message
-    assert put(three, jar(tmp_path, "two"), overwrite=True)["changed"] and not put(three, jar(tmp_path, "two"))["changed"]
+    assert put(three, jar(tmp_path, "two"), overwrite=True, **mine)["changed"] and not put(three, jar(tmp_path, "two"), **mine)["changed"]
 
 
 def test_an_error_or_a_lost_answer_after_the_write_is_no_failure(three, tmp_path):
+    mine = {"artifact": "com.example:third:1.0.0", "read_timeout": 0.3}
     three.set("n1", error_but_applied=True)
-    assert len(put(three, jar(tmp_path))["actions"]) == 1
+    assert len(put(three, jar(tmp_path), **mine)["actions"]) == 1
     three.set("n1", error_but_applied=False, hang_writes="after")
-    assert len(put(three, jar(tmp_path, "two"), overwrite=True)["actions"]) == 1
+    assert len(put(three, jar(tmp_path, "two"), overwrite=True, **mine)["actions"]) == 1
+    three.set("n1", hang_writes="")
 
 
 def test_bad_input_at_once_and_what_the_runbook_lacks(three, tmp_path):
@@ -80,8 +90,7 @@ def test_bad_input_at_once_and_what_the_runbook_lacks(three, tmp_path):
     assert refused(three, jar(tmp_path), api="runbook").kind == "cannot"
 
 
-def test_a_blueprint_from_nothing_needs_its_artifact_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "SECOND_LOOK", 0.05)
+def test_a_blueprint_from_nothing_needs_its_artifact_first(tmp_path):
     wanted = {"id": "com.example:app:1.0.0", "slices": [{"artifact": NAME, "instances": 2, "min_available": 1}], "stable_for": 0.1}
     with SimCluster(3) as cluster:
         for position, node in enumerate(cluster.ids):
