@@ -18,11 +18,12 @@ for folder in ("tests/bench", "tests/plays", "tests/sandbox", "tests/sandbox/nod
     sys.path.insert(0, str(ROOT / folder))
 
 import add_node  # noqa: E402
+import blueprint  # noqa: E402
 import gate  # noqa: E402
 import preflight  # noqa: E402
 import roll  # noqa: E402
 
-BENCHMARKS = {"gate": gate, "add-node": add_node, "preflight": preflight, "roll": roll}
+BENCHMARKS = {"gate": gate, "add-node": add_node, "preflight": preflight, "roll": roll, "blueprint": blueprint}
 
 
 def say(text: str) -> None:
