@@ -9,6 +9,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import info, node, plan_info, quorum_check
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations.session import Look
+from builders import cluster, gone, member
 from fakes import run
 from simnode.testing import SimCluster
 
@@ -137,6 +139,15 @@ def test_present_gives_up_on_a_node_that_never_gets_ready(three):
     three.wait(lambda: three.request("GET", "n2", "/health/live")[0] == 200, "n2 live")
     report = run(node, three, name="n2", timeout=1, on_stateless="report")
     assert report["needs_restart"] and report["restart_reason"] == "not_ready"
+
+
+def test_present_is_not_content_with_a_node_that_a_member_sees_and_that_does_not_see_the_member():
+    everyone = ["n1", "n2", "n3"]
+    views = [member("n1", everyone), member("n2", everyone), member("n3", everyone, peers=frozenset(["n1", "n3"]))]
+    lacks = node.Presence("n3", (), True, 5.0).lacking(Look(cluster(*views)))
+    assert lacks == ["n3 does not see n2 (is a way between them blocked?)"]
+    assert node.Presence("n3", ("n1",), True, 5.0).lacking(Look(cluster(*views))) == []
+    assert node.Presence("n3", (), True, 5.0).lacking(Look(cluster(views[0], gone("n2"), views[2]))) == []
 
 
 def test_present_names_a_node_that_is_not_there(three):

@@ -67,6 +67,9 @@ class Presence:
         missing = missing_in(look, name, self.among)
         if missing:
             lacks.append("not %s the views of %s" % ("on duty in" if view.has_lifecycle else "in", ", ".join(missing)))
+        unseen = unseen_by(look, name, self.among)
+        if view.ready and unseen:
+            lacks.append("%s does not see %s (is a way between them blocked?)" % (name, ", ".join(unseen)))
         if self.must_have_state:
             if not member.has_state and not view.has_lifecycle:
                 lacks.append("%s does not list every member that answers" % name)
@@ -180,6 +183,15 @@ def missing_in(look: Look, name: str, among=()) -> List[str]:
         if name not in view.peers or (view.has_lifecycle and view.lifecycle.get(name) != ON_DUTY):
             missing.append(view.id)
     return missing
+
+
+def unseen_by(look: Look, name: str, among=()) -> List[str]:
+    """Members with state that are ready and that the node itself is not connected to; where a way is blocked in one direction only, just one side may notice."""
+    view = look.observation.view(name)
+    if not view.has_lifecycle:
+        return []  # the dialect runbook: its state is the list of whom it sees
+    others = [v for v in look.observation.answering() if v.id != name and (not among or v.id in among)]
+    return [v.id for v in others if v.ready and look.verdict.members[v.id].has_state and v.id not in view.peers]
 
 
 def held_by(look: Look, name: str) -> List[str]:
