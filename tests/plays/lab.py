@@ -32,6 +32,26 @@ systemctl kill --signal=KILL aether 2>/dev/null; systemctl disable --now --quiet
 mountpoint -q /opt/aether && umount --lazy /opt/aether
 rm -rf %s /etc/systemd/system/aether.service.d && systemctl daemon-reload && systemctl reset-failed
 """ % " ".join(FILES)
+# Stands before a node's management port and answers in its stead, as its one argument says.
+FRONT = r"""
+import socketserver, sys, time
+ANSWERS = {
+    "500": b'HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: 19\r\nconnection: close\r\n\r\n{"error": "broken"}',
+    "closing": b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4000\r\n\r\n{"error":',
+}
+class Front(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.recv(65536)
+        if sys.argv[1] == "hanging":
+            time.sleep(600)
+        self.request.sendall(ANSWERS[sys.argv[1]])
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = allow_reuse_address = True
+Server(("", 18080), Front).serve_forever()
+"""
+REDIRECT = "table ip front { chain all { type nat hook prerouting priority dstnat; iifname eth0 tcp dport 8080 redirect to :18080; } }"
+# What the fault tests tell of themselves, in order: see play, play_until and judge.
+STORY: List[dict] = []
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)\s+rescued=(\d+)", re.M)
 
 
@@ -68,6 +88,11 @@ class Result:
         """The output without line breaks that only wrap it."""
         return " ".join(self.output.split())
 
+    def phase(self, line: str = "") -> str:
+        """Name of the play that the output ends in, or that ``line`` was printed in."""
+        before = self.output.partition(line)[0] + line if line else self.output
+        return (re.findall(r"^PLAY \[(.*)\] \**$", before, re.M) or [""])[-1]
+
     def tail(self, lines: int = 60) -> str:
         return "\n".join(self.output.splitlines()[-lines:])
 
@@ -82,6 +107,7 @@ class Lab:
         self.switches = dict({"time_factor": time_factor}, **switches)
         self.pool.up(self.hosts)
         self.formed: List[str] = []
+        self.names: Dict[str, str] = {}
         self.ips = {h: self.pool.ip(h) for h in self.hosts}
         self.jar = sandbox.jar()
         for host in self.hosts:
@@ -108,7 +134,19 @@ class Lab:
         return path
 
     def command(self, playbook: str, hosts: Sequence[str], *arguments: str, **variables) -> List[str]:
-        return [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory(hosts, **variables)), playbook, *arguments]
+        """With ``names``, {name: address}, the play knows these, too: in a name space of its own, the machine's files stay as they are."""
+        words = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory(hosts, **variables)), playbook, *arguments]
+        if not self.names:
+            return words
+        known = self.folder / "hosts"
+        known.write_text("127.0.0.1 localhost\n" + "".join("%s %s\n" % (address, name) for name, address in self.names.items()), encoding="utf-8")
+        return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(known), *words]
+
+    def of_hosts(self, **variables) -> List[str]:
+        """Arguments of a play that give single hosts variables of their own: another inventory beside the first."""
+        path = self.folder / "of-hosts.json"
+        path.write_text(json.dumps({"aether_nodes": {"hosts": variables}}), encoding="utf-8")
+        return ["-i", str(path)]
 
     def play(self, name: str, hosts: Optional[Sequence[str]] = None, *arguments: str, ok: Optional[bool] = True, **variables) -> Result:
         """Run playbooks/NAME.yml for ``hosts``; ``ok`` says how it must end (None: either way)."""
@@ -119,6 +157,7 @@ class Lab:
         )
         result = Result(done.returncode, done.stdout, time.monotonic() - start)
         print("    %s %s ended with %d after %.0f s" % (name, " ".join(arguments), result.code, result.seconds), flush=True)
+        STORY.append({"play": name, "check": "--check" in arguments, "ended_well": result.code == 0, "phase": "" if result.code == 0 else result.phase()})
         if ok is not None:
             assert (result.code == 0) is ok, result.tail()
         return result
@@ -139,6 +178,7 @@ class Lab:
         process.wait()
         assert done, "'%s' was never printed:\n%s" % (line, "".join(output[-60:]))
         result = Result(process.returncode, "".join(output), time.monotonic() - start)
+        STORY.append({"play": name, "check": False, "ended_well": result.code == 0, "phase": result.phase(line)})
         print("    %s, met at '%s', ended with %d after %.0f s" % (name, line, result.code, result.seconds), flush=True)
         return result
 
@@ -173,6 +213,7 @@ class Lab:
         ``hosts`` get back the files that site.yml had written there, and are started; the others are empty again.
         """
         self.pool.heal()
+        self.names = {}
         with ThreadPoolExecutor(max_workers=len(self.hosts)) as workers:
             list(workers.map(self._wipe, self.hosts))
         for host in set(self.hosts) - set(hosts):
@@ -194,6 +235,7 @@ class Lab:
         if not self.pool.powered(host):
             self.pool.boot(host)
         self.pool.thaw(host)
+        self.unfront(host)
         self.pool.exec(host, "sh", "-c", WIPE)
         self.switch(host)
 
@@ -201,6 +243,19 @@ class Lab:
         self.request("POST", hosts[0], "/api/blueprint", BLUEPRINT)
         self.request("POST", hosts[0], "/api/thresholds", json.dumps({"metric": "cpu.usage", "warning": 0.6, "critical": 0.85}))
         self.wait(lambda: self.active(hosts[0]) == 5, "the slices to be active")
+
+    def front(self, host: str, how: str) -> None:
+        """From now on new connections to the management of ``host`` from outside are "500", "hanging", or "closing" in the middle of an answer."""
+        self.pool.exec(host, "systemd-run", "--quiet", "--unit", "front", "python3", "-c", FRONT, how)
+        self.wait(lambda: ":18080 " in self.pool.exec(host, "ss", "-lntH").stdout, "what stands before the node")
+        self._nft(host, "-f", "-", input=REDIRECT)
+
+    def unfront(self, host: str) -> None:
+        self._nft(host, "delete", "table", "ip", "front", check=False)
+        self.pool.exec(host, "systemctl", "stop", "front", check=False)
+
+    def _nft(self, host: str, *arguments: str, check: bool = True, **options) -> None:
+        subprocess.run(["ip", "netns", "exec", self.pool.netns(host), "nft", *arguments], check=check, text=True, stderr=None if check else subprocess.DEVNULL, **options)
 
     def active(self, host: str) -> int:
         return sum(1 for s in self.get(host, "/api/slices").get("slices", []) for i in s.get("instances", []) if i["state"] == "ACTIVE")
@@ -241,6 +296,12 @@ class Lab:
     def judge(self, witness: Sampler) -> None:
         """The majority was kept all the time, and no change of leader took longer than the product's own 25 s."""
         report = witness.report
+        STORY.append({"majority": "kept" if report["majority_kept"] else "lost"})
         print("    witness: majority kept %s, longest without a leader %.1f s, %d samples" % (report["majority_kept"], report["max_leaderless_seconds"], report["samples"]), flush=True)
         assert report["majority_kept"], witness.table()
         assert report["max_leaderless_seconds"] < 25, witness.table()
+
+    def judge_lost(self, witness: Sampler) -> None:
+        """The fault itself took the majority, and the witness saw it."""
+        STORY.append({"majority": "taken by the fault itself"})
+        assert not witness.report["majority_kept"], witness.table()
