@@ -64,7 +64,8 @@ class Plan:
 
     ``step``: ``scale``, ``apply``, ``replace`` (delete and apply again), ``delete`` or ``none``. ``changes``: sentences, empty when nothing differs.
     ``wanted``: artifact -> active instances that must be there in the end; ``targets``: artifact -> the count the cluster must show, which
-    is larger where not all can be placed; ``before``: artifact -> the count it showed; ``gone``: artifacts that must not be there.
+    is larger where not all can be placed; ``minimums``: artifact -> the minimum it must show; ``before``: artifact -> the count it showed;
+    ``gone``: artifacts that must not be there.
     """
 
     step: str = "none"
@@ -73,6 +74,7 @@ class Plan:
     remarks: List[str] = field(default_factory=list)
     wanted: Dict[str, int] = field(default_factory=dict)
     targets: Dict[str, int] = field(default_factory=dict)
+    minimums: Dict[str, int] = field(default_factory=dict)
     before: Dict[str, int] = field(default_factory=dict)
     gone: List[str] = field(default_factory=list)
 
@@ -230,6 +232,7 @@ def plan_apply(seen: Layout, documents: Sequence[Document], blueprint: Blueprint
             plan.gone.append(mine[name])
         plan.before[entry.artifact] = now or 0
         _place(plan, seen, entry.artifact, entry.instances, allowed)
+        plan.minimums[entry.artifact] = entry.minimum
         known = own.slices.get(entry.artifact) if own else None
         least = seen.minimums.get(entry.artifact)
         if now != entry.instances:
@@ -300,7 +303,7 @@ def lacking(observation: Observation, verdict: Verdict, plan: Plan) -> List[str]
     lacks = []
     for view in (observation.view(i) for i in who):
         for artifact, count in sorted(plan.wanted.items()):
-            lacks.extend("%s in the view of %s" % (s, view.id) for s in _lacks_of(view, artifact, count, plan.targets.get(artifact), silent))
+            lacks.extend("%s in the view of %s" % (s, view.id) for s in _lacks_of(view, artifact, count, plan, silent))
         for artifact in plan.gone:
             left = [i for i in view.instances if i.artifact == artifact]
             if left or artifact in view.targets:
@@ -308,11 +311,14 @@ def lacking(observation: Observation, verdict: Verdict, plan: Plan) -> List[str]
     return lacks
 
 
-def _lacks_of(view: View, artifact: str, count: int, target: Optional[int], silent: FrozenSet[str]) -> List[str]:
+def _lacks_of(view: View, artifact: str, count: int, plan: Plan, silent: FrozenSet[str]) -> List[str]:
+    target, least = plan.targets.get(artifact), plan.minimums.get(artifact)
     here = [i for i in view.instances if i.artifact == artifact]
     active = [i for i in here if i.state == ACTIVE and i.node not in silent]
     if target is not None and view.targets.get(artifact) != target:
         return ["%d of %s are wanted, not %d," % (view.targets.get(artifact, 0), artifact, target)]
+    if least is not None and view.minimums.get(artifact) != least:
+        return ["at least %d of %s are wanted, not %d," % (view.minimums.get(artifact, 0), artifact, least)]
     if len(active) == count == len(here):
         return []
     others = sorted(["%s on %s" % (i.state, i.node) for i in here if i.state != ACTIVE] + ["%s does not answer" % i.node for i in here if i.state == ACTIVE and i.node in silent])
@@ -336,6 +342,15 @@ def failed(observation: Observation, verdict: Verdict, artifacts: Sequence[str])
 def shown_targets(observation: Observation, verdict: Verdict, artifact: str) -> FrozenSet[int]:
     """The counts that members with state show as wanted; 0 where one shows none."""
     return frozenset(observation.view(i).targets.get(artifact, 0) for i in witnesses(observation, verdict))
+
+
+def untaken(observation: Observation, verdict: Verdict, plan: Plan) -> List[str]:
+    """Slices whose count or minimum no member with state shows as wanted."""
+    views = [observation.view(i) for i in witnesses(observation, verdict)]
+    return [
+        a for a, target in sorted(plan.targets.items())
+        if not any(v.targets.get(a) == target and v.minimums.get(a) == plan.minimums.get(a, v.minimums.get(a)) for v in views)
+    ]
 
 
 def stuck(observation: Observation, verdict: Verdict, plan: Plan) -> List[str]:

@@ -288,6 +288,24 @@ def test_a_failed_instance_ends_the_wait_with_its_reason(three, back):
         assert settled(three) and "Put back" in error.message
 
 
+def test_a_blueprint_that_was_deleted_to_be_applied_again_is_put_back_when_that_fails(three):
+    given(three, cart=(2, 1), shop=(1, 1))
+    for node in three.ids:
+        three.set(node, missing_artifact="pay")
+    error = refused(three, id=ID, slices=entries(cart=(2, 1), pay=(1, 1)), prune=True, allow_downtime=True)
+    assert error.kind == "write_failed" and error.data["rolled_back"] and {a: c for a, (c, _) in shown(three).items()} == {CART: 2, SHOP: 1} and settled(three)
+
+
+def test_an_instance_that_had_failed_before_does_not_end_the_change_that_mends_it(three):
+    given(three, cart=(2, 1))
+    for node in three.ids:
+        three.set(node, slice_fail="cart")
+    three.post("n1", "/api/scale", {"artifact": CART, "instances": 3})
+    three.wait(lambda: "FAILED" in shown(three)[CART][1].values(), "a failed instance")
+    done = applied(three, artifact=CART, instances=2)
+    assert done["changed"] and settled(three) and len(done["instances"][CART]) == 2
+
+
 def test_a_new_blueprint_that_fails_is_taken_back(three):
     for node in three.ids:
         three.set(node, slice_fail="cart")

@@ -235,6 +235,14 @@ def test_an_instance_on_a_member_that_does_not_answer_is_none():
     assert len(found) == 2 and "1 of 2 active (n3 does not answer)" in found[0]
 
 
+def test_a_minimum_that_is_not_shown_is_not_true_and_not_taken():
+    observation = deployed(cart=(2, 1))
+    plan = slices.Plan(wanted={CART: 2}, targets={CART: 2}, minimums={CART: 2})
+    assert "at least 1 of %s are wanted, not 2" % CART in lacks(observation, plan)[0] and slices.untaken(observation, judge(observation), plan) == [CART]
+    plan.minimums = {CART: 1}
+    assert lacks(observation, plan) == [] == slices.untaken(observation, judge(observation), plan)
+
+
 def test_what_is_stuck_is_named():
     placed = (Instance(CART, "n1", "ACTIVE"), Instance(CART, "n2", "ACTIVATING"), Instance(SHOP, "n1", "FAILED", "no port"))
     views = [member(n, THREE, targets={CART: 4, SHOP: 1}, instances=placed) for n in THREE]

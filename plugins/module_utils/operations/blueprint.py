@@ -53,11 +53,11 @@ ARGUMENT_SPEC = dict(
 # It is noticed within a second that a change is true, so the pause between two looks is shorter than that.
 LONGEST_PAUSE = 0.5
 # Seconds after which a count that no member shows was not taken: those that were taken showed within 1.4 s.
-NOT_TAKEN_AFTER = 6.0
+NOT_TAKEN_AFTER = 10.0
 # Seconds that a member may be late with the news until it counts as without state.
 LAGGING = 5.0
 # Looks in a row that must show the same before it is believed: a state in passing is not one that lasts.
-FAILED_LOOKS = 2
+FAILED_LOOKS = 3
 OVERRULED_LOOKS = 3
 CLI_TIMEOUT = 30.0
 TAKE_BACK_TIMEOUT = 30.0
@@ -351,6 +351,8 @@ class Work:
         if not waited.met:
             left = slices.stuck(self.look.observation, self.look.verdict, plan)
             said = " The program said: %s." % self.said.rstrip(".") if self.said else ""
+            if plan.step == "delete":
+                said = " A slice that the autoscaler has changed stays when its blueprint is deleted: apply the blueprint once more, then delete it."
             raise AetherError("not_settled", "Not %s after %.0f s: %s.%s" % (what, waited.seconds, "; ".join(left) or waited.last, said), left=left, last=waited.last)
 
     def seen(self):
@@ -488,7 +490,10 @@ class Watch:
 
     def __init__(self, work: Work):
         self.work = work
+        observation, verdict = work.look.observation, work.look.verdict
         self.failed = 0
+        # What had failed before is what the change may be there to mend.
+        self.old = {(i.artifact, i.node) for i in slices.failed(observation, verdict, sorted(work.plan.wanted))}
         self.others: Dict[str, int] = {}
         self.ours: Dict[str, bool] = {}
         self.waiting_since: Optional[float] = None
@@ -498,18 +503,21 @@ class Watch:
         if not witnesses(observation, verdict):
             return
         self.check_failed(plan, observation, verdict)
-        untaken = [a for a in sorted(plan.targets) if self.check_count(plan, a, slices.shown_targets(observation, verdict, a))]
-        self.check_taken(plan, untaken, verdict)
+        for artifact in sorted(plan.targets):
+            self.check_count(plan, artifact, slices.shown_targets(observation, verdict, artifact))
+        self.check_taken(plan, slices.untaken(observation, verdict, plan), verdict)
 
     def check_failed(self, plan, observation, verdict) -> None:
-        bad = slices.failed(observation, verdict, sorted(plan.wanted))
+        found = slices.failed(observation, verdict, sorted(plan.wanted))
+        bad = [i for i in found if (i.artifact, i.node) not in self.old]
+        self.old &= {(i.artifact, i.node) for i in found}
         self.failed = self.failed + 1 if bad else 0
         if self.failed >= FAILED_LOOKS:
             text = "; ".join("%s on %s (%s)" % (i.artifact, i.node, i.reason or "no reason given") for i in bad)
             raise AetherError("failed", "An instance does not start: %s." % text, instances=[{"artifact": i.artifact, "node": i.node, "reason": i.reason} for i in bad])
 
-    def check_count(self, plan, artifact, shown) -> bool:
-        """Is the count not there yet? Raises where all members show another that is neither ours nor the one before."""
+    def check_count(self, plan, artifact, shown) -> None:
+        """Raises where all members show a count that is neither ours nor the one before, or another one after ours."""
         wanted = plan.targets[artifact]
         if wanted in shown:
             self.ours[artifact], self.others[artifact] = True, 0
@@ -521,8 +529,6 @@ class Watch:
                     "overruled", "%s was to have %d instances and is wanted %d times now: somebody else has changed it meanwhile (another controller, or the autoscaler). It is left so." % (artifact, wanted, now),
                     artifact=artifact, wanted=wanted, shown=now,
                 )
-            return False
-        return not self.ours.get(artifact)
 
     def check_taken(self, plan, untaken, verdict) -> None:
         """Counts that no member shows for seconds, with a leader there: the answer was "applied", and it was not taken."""
