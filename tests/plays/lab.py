@@ -49,7 +49,13 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = allow_reuse_address = True
 Server(("", 18080), Front).serve_forever()
 """
-REDIRECT = "table ip front { chain all { type nat hook prerouting priority dstnat; iifname eth0 tcp dport 8080 redirect to :18080; } }"
+REDIRECT = """table ip front {
+  chain before {
+    type nat hook prerouting priority dstnat;
+    iifname "eth0" tcp dport 8080 redirect to :18080
+  }
+}
+"""
 # What the fault tests tell of themselves, in order: see play, play_until and judge.
 STORY: List[dict] = []
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)\s+rescued=(\d+)", re.M)
