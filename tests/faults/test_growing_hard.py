@@ -1,0 +1,224 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hard faults while a cluster grows: networks, hosts, disks, names and answers. The majority is kept unless the fault itself takes it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from lab import Lab
+
+THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
+FAKE_JAVA = "#!/bin/sh\necho 'openjdk version \"17.0.1\" 2021-10-19' >&2\n"
+LATE = "import time\nreal = time.time\ntime.time = lambda: real() - 3600\n"
+LATE_PYTHON = '#!/bin/sh\nPYTHONPATH=/opt/late exec /usr/bin/python3 "$@"\n'
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    with Lab("t-hard", FIVE, tmp_path_factory.mktemp("hard"), time_factor=0.2, stateless="never", formation="ok") as made:
+        yield made
+
+
+@pytest.fixture
+def lab(shared):
+    """Three members with something to lose, and two hosts that are to come. Chance is off; each test says what goes wrong."""
+    shared.form_again(THREE)
+    return shared
+
+
+def file(lab, host, path, text, mode="644"):
+    lab.pool.exec(host, "sh", "-c", "mkdir -p $(dirname %s) && cat > %s && chmod %s %s" % (path, path, mode, path), input=text)
+
+
+def untouched(lab):
+    """No file on the new hosts, nobody runs there, and the old members are as they were."""
+    for host in ("n4", "n5"):
+        assert not lab.pool.exec(host, "sh", "-c", "ls -d /opt/aether/releases /etc/aether /var/lib/aether /etc/systemd/system/aether.service 2>/dev/null", check=False).stdout
+    members_as_before(lab)
+
+
+def members_as_before(lab):
+    assert not lab.runs("n4") and not lab.runs("n5")
+    assert lab.lists(THREE) == {h: THREE for h in THREE} and lab.active("n1") == 5
+
+
+def refused(lab, *arguments, **variables):
+    """The play ends in its first phase with everybody untouched."""
+    with lab.witness() as witness:
+        result = lab.play("add_node", FIVE, *arguments, ok=False, **variables)
+    lab.judge(witness)
+    assert "nothing was touched" in result.text and result.phase().startswith("1/"), result.tail()
+    untouched(lab)
+    return result
+
+
+def grows(lab, **variables):
+    """The second run: everything there, everything equal."""
+    with lab.witness() as witness:
+        result = lab.play("add_node", FIVE, **variables)
+    lab.judge(witness)
+    assert lab.lists() == {h: FIVE for h in FIVE} and lab.active("n5") == 5
+    return result
+
+
+# --- known beforehand -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind, source, target, only, sentences", [
+    ("cut1", "n2", "n4", {"udp": 8090}, ["n2 does not reach n4 ({n4}) on cluster 8090/udp"]),
+    ("cut1", "n2", "n4", {"udp": 8190}, ["n2 does not reach n4 ({n4}) on gossip 8190/udp"]),
+    ("cut", "n4", "n2", {"udp": 8190}, ["n2 does not reach n4 ({n4}) on gossip 8190/udp; the other way cannot be judged"]),
+    ("cut1", "n4", "n2", {}, ["n4 does not reach n2 ({n2})", "the block is one-way, from n4 to n2"]),
+    ("cut", "n4", "n2", {}, ["n4 does not reach n2 ({n2})", "nor does n2 reach n4", "n2 does not reach n4 ({n4})", "nor does n4 reach n2"]),
+], ids=["cluster-port-one-way-from-a-member", "gossip-port-one-way-from-a-member", "gossip-port-both-ways", "everything-one-way-to-a-member", "everything-both-ways"])
+def test_a_block_between_a_new_node_and_a_member_is_named_with_its_direction(lab, kind, source, target, only, sentences):
+    lab.pool.fault(kind, [source], [target], **only)
+    result = refused(lab)
+    for sentence in sentences:
+        assert sentence.format(**lab.ips) in result.text, result.tail()
+    lab.pool.heal()
+    lab.play("preflight", FIVE)
+
+
+def test_a_java_that_is_too_old_is_refused(lab):
+    file(lab, "n4", "/usr/local/bin/java17", FAKE_JAVA, "755")
+    result = refused(lab, *lab.of_hosts(n4={"aether_java": "/usr/local/bin/java17", "aether_java_install": False}))
+    assert "'/usr/local/bin/java17' is Java 17, and this release needs Java 25" in result.text
+    lab.play("preflight", FIVE)
+
+
+@pytest.mark.parametrize("variables, sentence", [
+    ({"aether_heap": "lots"}, "aether_heap is 'lots'; write it like 512m or 4g."),
+    ({"aether_app_http_port": 8190}, "aether_app_http_port and the gossip port (aether_cluster_port + 100) are both 8190"),
+    ({"aether_environment": "${env:STAGE}"}, "aether_environment is '${env:STAGE}'; it must be one of local, docker, kubernetes."),
+    ({"aether_node_id": "${NODE_ID}"}, "'${NODE_ID}' is no node id"),
+], ids=["heap", "port", "placeholder-in-the-file", "placeholder-as-the-id"])
+def test_a_configuration_that_the_product_would_silently_drop_is_refused_before_any_file_is_written(lab, variables, sentence):
+    assert sentence in refused(lab, *lab.of_hosts(n4=variables)).text
+    lab.play("preflight", FIVE)
+
+
+def test_a_clock_that_is_an_hour_off_is_refused(lab):
+    """The sandbox has one clock for all; the Python of the new host is told another time."""
+    file(lab, "n4", "/opt/late/sitecustomize.py", LATE)
+    file(lab, "n4", "/opt/late/python3", LATE_PYTHON, "755")
+    result = refused(lab, *lab.of_hosts(n4={"ansible_python_interpreter": "/opt/late/python3"}))
+    assert "ERROR (clock) n4: Its clock is about 3600 s behind the others'" in result.text or "3599 s" in result.text or "3601 s" in result.text, result.tail()
+    lab.play("preflight", FIVE)
+
+
+def test_a_name_that_a_member_cannot_resolve_any_more_is_refused(lab):
+    """The new hosts are called by name, in the inventory and in every list."""
+    lab.names = {"n4": lab.ips["n4"], "n5": lab.ips["n5"]}
+    named = lab.of_hosts(n4={"aether_address": "n4"}, n5={"aether_address": "n5"})
+    names = lab.pool.exec("n2", "cat", "/etc/hosts").stdout
+    file(lab, "n2", "/etc/hosts", "".join(line + "\n" for line in names.splitlines() if not line.endswith(" n4")))
+    result = refused(lab, *named)
+    assert "n2 cannot ask n4 under n4" in result.text and "Mend the name or aether_address" in result.text, result.tail()
+    file(lab, "n2", "/etc/hosts", names)
+    with lab.witness() as witness:
+        lab.play("add_node", FIVE, *named)
+    lab.judge(witness)
+    assert lab.lists() == {h: FIVE for h in FIVE}
+
+
+@pytest.mark.parametrize("how", ["500", "closing"])
+def test_a_member_whose_management_is_broken_is_refused(lab, how):
+    lab.front("n2", how)
+    result = refused(lab)
+    assert "n2 is in the running members' lists and does not answer" in result.text or "n2" in result.text
+    print(result.tail(12))
+    lab.unfront("n2")
+    lab.play("preflight", FIVE)
+
+
+# --- while it goes on -----------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_only_the_hosts_know_takes_the_new_node_out_again(lab):
+    result = lab.play("add_node", FIVE, *lab.of_hosts(n4={"aether_address": "n4"}), ok=None, aether_ready_timeout=8, aether_gone_timeout=20)
+    print(result.tail(30))
+    members_as_before(lab)
+    grows(lab)
+
+
+@pytest.mark.parametrize("kind, source, target", [("cut1", "n2", "n4"), ("cut", "n4", "n2")], ids=["one-way", "both-ways"])
+def test_a_block_that_comes_up_during_the_join_takes_the_new_node_out_again(lab, kind, source, target):
+    with lab.witness() as witness:
+        result = lab.play_until("add_node", FIVE, "PLAY [3/7", lambda process: lab.pool.fault(kind, [source], [target], udp=8090), aether_ready_timeout=8)
+    lab.judge(witness)
+    print(result.tail(20))
+    assert result.code != 0 and "n4 was not added" in result.text and "n4 does not see n2 (is a way between them blocked?)" in result.text and "stopped and disabled again" in result.text, result.tail()
+    members_as_before(lab)
+    assert not lab.enabled("n4")
+    lab.pool.heal()
+    if kind == "cut":
+        grows(lab)
+    else:
+        lab.play("add_node", FIVE, "--check")
+
+
+def test_a_member_whose_management_hangs_for_a_while_during_the_join_is_waited_for(lab):
+    def hang(process):
+        lab.front("n2", "hanging")
+        threading.Timer(8.0, lambda: lab.unfront("n2")).start()
+
+    with lab.witness() as witness:
+        result = lab.play_until("add_node", FIVE, "Wait for the membership of n4", hang)
+    lab.judge(witness)
+    print(result.tail(12))
+    assert result.code == 0
+    assert lab.lists() == {h: FIVE for h in FIVE}
+    assert lab.play("add_node", FIVE).changed == 0
+
+
+def test_a_member_that_is_frozen_for_20_seconds_during_its_restart(lab):
+    def freeze(process):
+        lab.pool.freeze("n2")
+        threading.Timer(20.0, lambda: lab.pool.thaw("n2")).start()
+
+    with lab.witness() as witness:
+        result = lab.play_until("add_node", FIVE, "Wait for the membership of n2", freeze)
+    lab.judge(witness)
+    print(result.tail(12))
+    assert result.code == 0
+    assert lab.lists() == {h: FIVE for h in FIVE}
+    assert lab.play("add_node", FIVE).changed == 0
+
+
+def test_a_disk_that_is_full_when_the_jar_is_written(lab):
+    lab.pool.exec("n4", "sh", "-c", "mkdir -p /opt/aether && mount -t tmpfs -o size=16m,mode=755 small /opt/aether")
+    fill = lambda process: lab.pool.exec("n4", "sh", "-c", "cat /dev/zero > /opt/aether/full", check=False)
+    with lab.witness() as witness:
+        result = lab.play_until("add_node", FIVE, "PLAY [3/7", fill, aether_disk_mb=4)
+    lab.judge(witness)
+    print(result.tail(30))
+    assert result.code != 0 and "n4" in result.text and "No space left on device" in result.text
+    members_as_before(lab)
+    assert not lab.pool.exec("n4", "sh", "-c", "ls /opt/aether/releases/*/aether-node.jar", check=False).stdout, "whole or not at all"
+    lab.pool.exec("n4", "rm", "/opt/aether/full")
+    grows(lab, aether_disk_mb=4)
+
+
+def test_two_members_lost_at_once_take_the_majority_and_nothing_more_is_touched(lab):
+    def lose(process):
+        lab.pool.kill("n2")
+        lab.pool.kill("n3")
+
+    with lab.witness() as witness:
+        result = lab.play_until("add_node", FIVE, "PLAY [3/7", lose, aether_leader_timeout=10)
+        print(result.tail(30))
+        assert result.code != 0
+        assert not lab.runs("n4") and not lab.runs("n5") and lab.runs("n1")
+    lab.judge_lost(witness)
+    refused_again = lab.play("add_node", FIVE, ok=False)
+    assert "n2, n3 cannot be reached" in refused_again.text and "Nothing was touched" in refused_again.text
+    lab.pool.boot("n2")
+    lab.pool.boot("n3")
+    lab.wait(lambda: all(lab.get(h, "/api/blueprints").get("blueprints") for h in THREE), "the members to be back with their state", 90)
+    grows(lab)
