@@ -4,18 +4,10 @@
 
 from __future__ import annotations
 
-import os
-
 from ..module_utils.operations import blueprint
 from ..plugin_utils.door import OperationAction
 
 
 class ActionModule(OperationAction):
     operation = blueprint
-
-    def _validated(self, task_vars):
-        """A relative ``src`` that is not in the working directory is looked for beside the play."""
-        parameters, secrets = super()._validated(task_vars)
-        if parameters.get("src") and not os.path.exists(parameters["src"]):
-            parameters["src"] = self._find_needle("files", parameters["src"])
-        return parameters, secrets
+    searched = ("src",)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
 from .model import ACTIVE, Observation
 from .quorum import Verdict
@@ -43,8 +43,7 @@ def status_table(observation: Observation, verdict: Verdict) -> List[str]:
                 _slices(spread[voter]),
             )
         )
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines = columns(rows)
     lines.append("")
     lines.append(
         "%d of %d sound, %d needed; can lose %d%s; leader %s"
@@ -73,4 +72,15 @@ def seen_by(observation: Observation, node: str) -> str:
 
 def _slices(artifacts: List[str]) -> str:
     """Artifact names without group and version, which are the same down a column and hide what differs."""
-    return ", ".join(":".join(a.split(":")[1:2]) or a for a in artifacts) or "-"
+    return ", ".join(short(a) for a in artifacts) or "-"
+
+
+def short(artifact: str) -> str:
+    """The middle of the coordinates, for lines that people read."""
+    return ":".join(artifact.split(":")[1:2]) or artifact
+
+
+def columns(rows: Sequence[Sequence[str]]) -> List[str]:
+    """Rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]

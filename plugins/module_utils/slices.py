@@ -21,6 +21,7 @@ from .growth import Refusal
 from .model import ACTIVE, ON_DUTY, Instance, Observation, View
 from .placement import FAILED, Layout, layout, witnesses
 from .quorum import Verdict
+from .report import columns, short
 
 GROUP = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)+")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -86,11 +87,6 @@ class Plan:
 def base(artifact: str) -> str:
     """``group:artifact`` of ``group:artifact:version``."""
     return artifact.rsplit(":", 1)[0]
-
-
-def short(artifact: str) -> str:
-    """The middle of the coordinates, for lines that people read."""
-    return ":".join(artifact.split(":")[1:2]) or artifact
 
 
 # --- reading a blueprint -------------------------------------------------------------------------------------------------
@@ -428,14 +424,12 @@ def slice_table(observation: Observation, verdict: Verdict) -> List[str]:
         cells = ["x" if placed.get(n) == ACTIVE else placed.get(n, "-") for n in nodes]
         rows.append([artifact, "%d%s" % (active, " !" if off else ""), "-" if target is None else str(target), str(seen.minimums.get(artifact, "-"))] + cells)
     rows.append(["instances", str(sum(counts.values())), "", ""] + ["%d%s" % (counts[n], " !" if n in heavy else "") if n in counts else "off duty" for n in nodes])
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     notes = ["- %s" % s for s in short_of]
     if heavy:
         few = [n for n, c in counts.items() if c == min(counts.values())]
         notes.append("- Out of balance: %s; %s. Instances move to a node with room only when they are scaled or drained." % (
             ", ".join("%s runs %d" % (n, counts[n]) for n in heavy), ", ".join("%s runs %d" % (n, counts[n]) for n in few)))
-    return lines + ([""] + notes if notes else [])
+    return columns(rows) + ([""] + notes if notes else [])
 
 
 def as_yaml(data: Any, indent: str = "") -> str:

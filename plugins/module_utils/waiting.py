@@ -17,6 +17,8 @@ from typing import Callable, Optional, Tuple
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 1.0
+# Where it is to be noticed within a second that something is true, the pause between two looks is shorter than that.
+SOON = 0.5
 GROWTH = 1.4
 SAY_EVERY = 5.0
 
@@ -39,6 +41,7 @@ def wait_until(
     timeout: float,
     progress: Optional[Callable[[str], None]] = None,
     stable_for: float = 0.0,
+    longest_pause: float = LONGEST_PAUSE,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Waited:
@@ -46,12 +49,12 @@ def wait_until(
 
     ``poll`` returns (met, sentence about now). It is called at least once, also with ``timeout`` 0.
     The time for ``stable_for`` comes on top of ``timeout``: a condition met just in time may still prove itself.
-    ``progress`` gets one line per change and at least one in five seconds.
+    ``longest_pause``: seconds between two polls at most. ``progress`` gets one line per change and at least one in five seconds.
     """
     start = clock()
     waited = Waited()
     since = None
-    pause = FIRST_PAUSE
+    pause = min(FIRST_PAUSE, longest_pause)
     said_at, said = start, None
     while True:
         met, sentence = poll()
@@ -72,4 +75,4 @@ def wait_until(
             progress("%3.0f s  %s" % (waited.seconds, sentence))
             said_at, said = now, sentence
         sleep(min(pause, max(0.01, limit - waited.seconds), stable_for or pause))
-        pause = min(LONGEST_PAUSE, pause * GROWTH)
+        pause = min(longest_pause, pause * GROWTH)

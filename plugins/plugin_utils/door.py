@@ -33,9 +33,13 @@ LOCAL_CONNECTIONS = ("local", "ansible.builtin.local")
 
 
 class OperationAction(ActionBase):
-    """Base of the action plugins; each names its ``operation`` (a module of module_utils/operations)."""
+    """Base of the action plugins; each names its ``operation`` (a module of module_utils/operations).
+
+    ``searched``: options with a file; a relative one that is not in the working directory is looked for beside the play.
+    """
 
     operation = None
+    searched = ()
     TRANSFERS_FILES = False
     _supports_async = True
     _supports_check_mode = True
@@ -77,7 +81,11 @@ class OperationAction(ActionBase):
         checked = validator.validate(arguments)
         if checked.error_messages:
             raise AnsibleActionFail("; ".join(remove_values(checked.error_messages, checked._no_log_values)))
-        return checked.validated_parameters, checked._no_log_values
+        parameters = checked.validated_parameters
+        for option in self.searched:
+            if parameters.get(option) and not os.path.exists(parameters[option]):
+                parameters[option] = self._find_needle("files", parameters[option])
+        return parameters, checked._no_log_values
 
     def _task_environment(self):
         """The task's ``environment:`` merged as a module would see it."""

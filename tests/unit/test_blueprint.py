@@ -71,7 +71,7 @@ def started():
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(session, "SECOND_LOOK", 0.05)
-    monkeypatch.setattr(blueprint, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(blueprint, "SOON", 0.02)
     monkeypatch.setattr(blueprint, "NOT_TAKEN_AFTER", 0.5)
     monkeypatch.setattr(blueprint, "LAGGING", 0.3)
     monkeypatch.setattr(client, "FIRST_BACK_OFF", 0.03)

@@ -59,7 +59,7 @@ def started(size, switches, wanted):
 def quick(monkeypatch):
     """Pauses to fit clusters whose times are a fiftieth of the product's."""
     monkeypatch.setattr(session, "SECOND_LOOK", 0.05)
-    monkeypatch.setattr(drain, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(drain, "SOON", 0.05)
     monkeypatch.setattr(drain, "PATIENCE", 0.5)
 
 

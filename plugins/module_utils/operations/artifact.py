@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import zipfile
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -16,7 +15,7 @@ from ..client import EndpointTrouble
 from ..model import AetherError
 from ..placement import witnesses
 from ..quorum import Verdict
-from ..waiting import wait_until
+from ..waiting import SOON
 from .session import Look, Session, common_result
 from .through import able, endpoint_of, write_through
 
@@ -27,7 +26,6 @@ ARGUMENT_SPEC = dict(
     allow_starting=dict(type="bool", default=False),
     timeout=dict(type="float", default=30.0),
 )
-LONGEST_PAUSE = 0.5
 
 
 def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
@@ -93,7 +91,7 @@ class Work:
             late: List[str] = ["%s shows %s" % (i, s or "none") for i, s in shown.items() if s != self.sha1]
             return bool(shown) and not late, "; ".join(late) or "%d members show it" % len(shown)
 
-        waited = wait_until(poll, self.params["timeout"], progress=self.session.progress, sleep=lambda s: time.sleep(min(s, LONGEST_PAUSE)))
+        waited = self.session.wait(poll, self.params["timeout"], longest_pause=SOON)
         if not waited.met:
             raise AetherError("not_stored", "%s was sent, and after %.0f s not every member shows it with sha1 %s: %s." % (self.artifact, waited.seconds, self.sha1, waited.last), result=self.result("", before))
         self.stored = self.ask(able(self.look)[0])

@@ -21,7 +21,7 @@ from ..client import EndpointTrouble
 from ..model import AetherError
 from ..placement import layout, witnesses
 from ..slices import ALLOWABLE, Blueprint, Document, Plan, Slice
-from ..waiting import Waited, wait_until
+from ..waiting import SOON, Waited
 from .session import Look, Session, common_result
 from .through import able, endpoint_of, write_through
 
@@ -50,8 +50,6 @@ ARGUMENT_SPEC = dict(
     cli=dict(type="str", default="aether-cli"),
 )
 
-# It is noticed within a second that a change is true, so the pause between two looks is shorter than that.
-LONGEST_PAUSE = 0.5
 # Seconds after which a count that no member shows was not taken: those that were taken showed within 1.4 s.
 NOT_TAKEN_AFTER = 10.0
 # Seconds that a member may be late with the news until it counts as without state.
@@ -344,7 +342,7 @@ class Work:
             elsewhere = lacks if not any(s.endswith("view of %s" % i) for s in lacks for i in best) else []
             return not lacks, slices.progress(observation, verdict, plan) + ("; %s" % elsewhere[0] if elsewhere and best else "")
 
-        waited = wait_until(poll, timeout, progress=self.session.progress, stable_for=self.params["stable_for"], sleep=lambda s: time.sleep(min(s, LONGEST_PAUSE)))
+        waited = self.session.wait(poll, timeout, stable_for=self.params["stable_for"], longest_pause=SOON)
         self.waited = Waited(waited.met, self.waited.seconds + waited.seconds, self.waited.polls + waited.polls, waited.last)
         if since.get("names"):
             self.remarks.append("%s has lost its state meanwhile and shows nothing of this: stop it and start it again." % ", ".join(since["names"]))
@@ -399,16 +397,16 @@ class Work:
                 if not counts[request.artifact]:
                     raise AetherError("cannot", "%s did not run before, and this API cannot take it away." % request.artifact)
                 self.command(request.artifact, counts[request.artifact])
-            elif slices.shown_targets(*self.seen(), request.artifact) != {counts[request.artifact]}:
+            elif slices.shown_targets(self.look.observation, self.look.verdict, request.artifact) != {counts[request.artifact]}:
                 self.scale(request.artifact, counts[request.artifact])
         elif blueprint is None:
             self.delete(request.id, "it is taken back")
             back = Plan(gone=sorted(s.artifact for s in request.blueprint.slices if not self.plan.before.get(s.artifact)))
         else:
             self.apply(blueprint)
+            kept = {s.artifact: s.instances for s in blueprint.slices}
             for artifact, count in sorted(counts.items()):
-                kept = {s.artifact: s.instances for s in blueprint.slices}[artifact]
-                if count != kept:
+                if count != kept[artifact]:
                     self.scale(artifact, count)
         self.wait_for(back, "as it was", timeout=TAKE_BACK_TIMEOUT)
         if request.artifact is None and blueprint is None:

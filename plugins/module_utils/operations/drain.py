@@ -12,7 +12,6 @@ and when it cannot be finished, undo and fail.
 from __future__ import annotations
 
 import re
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Dict, List, Optional
@@ -23,8 +22,9 @@ from ..model import ACTIVE, DECOMMISSIONED, DRAINING, ON_DUTY, AetherError, Inst
 from ..placement import (
     ALLOWABLE, DrainPlan, called_off, instances_on, lacking, layout, no_room_yet, plan_drain, states_of, unsettled, what_is_left, without_room, witnesses,
 )
-from ..waiting import Waited, wait_until
+from ..waiting import SOON, Waited
 from .session import Look, Session, common_result
+from .through import endpoint_of
 
 ARGUMENT_SPEC = dict(
     name=dict(type="str"),
@@ -43,8 +43,6 @@ BASE_TIMEOUT, PER_SLICE = 10.0, 5.0
 PATIENCE = 25.0
 ACTIVE_TIMEOUT = 30.0
 ROOM_TIMEOUT = 30.0
-# The end of a drain is noticed within a second, so the pause between two looks is shorter than that.
-LONGEST_PAUSE = 0.5
 # Looks in a row that must show the same before it is believed: a state in passing is not one that lasts.
 STUCK_LOOKS = 3
 OFF_LOOKS = 2
@@ -139,7 +137,7 @@ class Work:
         """Deployments in progress, asked of the best witness; when it cannot tell, that is said instead."""
         for witness in witnesses(self.look.observation, self.look.verdict)[:1]:
             try:
-                return self.session.dialect.deployments(self.session.client, self.endpoint(witness))
+                return self.session.dialect.deployments(self.session.client, endpoint_of(self.session, self.look, witness))
             except EndpointTrouble as error:
                 return [] if error.trouble.kind == "not_aether" else ["it cannot be told: %s" % error.trouble.text]
         return []
@@ -547,7 +545,7 @@ class Work:
             if self.session.check_mode:
                 return
             try:
-                answer = self.session.client.write(self.endpoint(through), method, path, body, took_effect)
+                answer = self.session.client.write(endpoint_of(self.session, self.look, through), method, path, body, took_effect)
             except EndpointTrouble as error:
                 tried.append(through)
                 if not _decided(error.trouble) and not only and len(tried) < 2:
@@ -568,17 +566,13 @@ class Work:
             raise AetherError("write_failed", "No member with state and a quorum answers that could be written to.")
         return sorted(found, key=lambda i: i == self.node)[0]
 
-    def endpoint(self, member: str):
-        url = self.look.observation.view(member).endpoint
-        return next(e for e in self.session.endpoints if e.url == url)
-
     # --- looking, waiting, telling ---------------------------------------------------------------------------------------
 
     def observe(self) -> None:
         self.look = Look(self.session.observe())
 
     def wait(self, poll, timeout: float) -> Waited:
-        waited = wait_until(poll, timeout, progress=self.session.progress, sleep=lambda s: time.sleep(min(s, LONGEST_PAUSE)))
+        waited = self.session.wait(poll, timeout, longest_pause=SOON)
         self.waited.seconds, self.waited.polls, self.waited.last = self.waited.seconds + waited.seconds, self.waited.polls + waited.polls, waited.last
         return waited
 

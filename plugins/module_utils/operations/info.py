@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
-from .. import slices
+from .. import placement, slices
 from ..client import EndpointTrouble
 from ..model import ACTIVE, AetherError, Observation
 from ..placement import layout, witnesses
 from ..query import Query
 from ..quorum import Verdict
-from ..report import slices_per_node, status_table
+from ..report import short, slices_per_node, status_table
 from .quorum_check import holds
 from .session import Look, Session, cluster_data, common_result
 from .through import endpoint_of
@@ -167,20 +167,14 @@ def _slices(look: Look) -> Optional[List[Dict[str, Any]]]:
     seen = layout(look.observation, look.verdict)
     if seen is None:
         return None
-    late = {a for v in (look.observation.view(i) for i in witnesses(look.observation, look.verdict)) for a in seen.hosts if _late(v, a)}
     return [
         {
-            "artifact": artifact, "name": slices.short(artifact), "wanted": seen.targets.get(artifact), "minimum": seen.minimums.get(artifact),
-            "active": sum(1 for i in placed.values() if i.state == ACTIVE), "settled": artifact not in late,
+            "artifact": artifact, "name": short(artifact), "wanted": seen.targets.get(artifact), "minimum": seen.minimums.get(artifact),
+            "active": sum(1 for i in placed.values() if i.state == ACTIVE), "settled": not placement.unsettled(look.observation, look.verdict, [artifact]),
             "instances": [{"node": n, "state": i.state, "reason": i.reason} for n, i in sorted(placed.items())],
         }
         for artifact, placed in sorted(seen.hosts.items())
     ]
-
-
-def _late(view, artifact) -> bool:
-    states = [i.state for i in view.instances if i.artifact == artifact]
-    return states.count(ACTIVE) != len(states) or len(states) != view.targets.get(artifact, len(states))
 
 
 def unsettled(observation: Observation, verdict: Verdict) -> List[str]:

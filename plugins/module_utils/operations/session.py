@@ -16,7 +16,7 @@ from .. import dialects
 from ..client import Client, Endpoint, EndpointTrouble, parse_endpoints
 from ..model import AetherError, Observation
 from ..quorum import COMPARISONS, Verdict, judge
-from ..waiting import Waited, wait_until
+from ..waiting import LONGEST_PAUSE, Waited, wait_until
 
 SECOND_LOOK = 1.0
 
@@ -115,8 +115,8 @@ class Session:
             raise AetherError("write_failed", "%s %s on %s did not take effect: %s" % (method, path, node, error.trouble.text), method=method, path=path, node=node)
         return True
 
-    def wait(self, poll, timeout: float, stable_for: float = 0.0) -> Waited:
-        return wait_until(poll, timeout, progress=self.progress, stable_for=stable_for)
+    def wait(self, poll, timeout: float, stable_for: float = 0.0, longest_pause: float = LONGEST_PAUSE) -> Waited:
+        return wait_until(poll, timeout, progress=self.progress, stable_for=stable_for, longest_pause=longest_pause)
 
 
 class Look:
