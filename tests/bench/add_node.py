@@ -10,16 +10,13 @@ Chance is off (no start without state), so that both wait for the same. The roll
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 
-import hosts as sandbox
+import byhand
 from lab import Lab
 
-BYHAND = Path(__file__).resolve().parent / "byhand.sh"
 THREE, NEW = ["n1", "n2", "n3"], "n4"
 ROUNDS = 3
 WIPE = "systemctl disable -q --now aether; rm -rf /opt/aether /etc/aether /var/lib/aether /etc/systemd/system/aether.service; userdel aether 2>/dev/null; systemctl daemon-reload"
@@ -48,11 +45,7 @@ def measure(say) -> dict:
 
 
 def by_hand(lab: Lab) -> float:
-    environment = dict(os.environ, KEY=str(sandbox.ssh_key()), JAR=str(lab.jar), **{"IP_" + h: ip for h, ip in lab.ips.items()})
-    done = subprocess.run(["bash", str(BYHAND), "add", NEW, *THREE], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit("bench: the script by hand failed: %s" % (done.stderr or done.stdout)[-1000:])
-    return int(done.stdout.split("milliseconds ")[1]) / 1000
+    return byhand.seconds(lab, "add", NEW, *THREE)
 
 
 def take_out(lab: Lab) -> None:

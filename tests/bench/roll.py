@@ -10,16 +10,13 @@ Chance is off (no start without state), so that both wait for the same. Seconds 
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 
-import hosts as sandbox
+import byhand
 from lab import Lab
 
-BYHAND = Path(__file__).resolve().parent / "byhand.sh"
 SIZES, ROUNDS = (3, 5), 2
 
 
@@ -55,11 +52,7 @@ def sides(size: int, say):
 
 
 def by_hand(lab: Lab) -> float:
-    environment = dict(os.environ, KEY=str(sandbox.ssh_key()), **{"IP_" + h: ip for h, ip in lab.ips.items()})
-    done = subprocess.run(["bash", str(BYHAND), "roll", *lab.hosts], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit("bench: the script by hand failed: %s" % (done.stderr or done.stdout)[-1000:])
-    return int(done.stdout.split("milliseconds ")[1]) / 1000
+    return byhand.seconds(lab, "roll", *lab.hosts)
 
 
 def by_play(lab: Lab) -> float:

@@ -13,23 +13,9 @@ import threading
 import time
 
 import pytest
-from lab import Lab
 
 THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
-FACTOR = 0.2
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with Lab("t-fault", FIVE, tmp_path_factory.mktemp("growing"), time_factor=FACTOR, stateless="never", formation="ok") as made:
-        yield made
-
-
-@pytest.fixture
-def lab(shared):
-    """Three members with something to lose, and two hosts that are to come. Chance is off; each test says what goes wrong."""
-    shared.form_again(THREE)
-    return shared
+POOL, HOSTS = "t-fault", FIVE
 
 
 def ends_well(lab, hosts=FIVE):

@@ -6,27 +6,10 @@
 
 from __future__ import annotations
 
-import pytest
-from lab import Lab
 
 THREE = ["n1", "n2", "n3"]
 WITHOUT = ["n1", "n2", "n4"]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with Lab("t-replace", ["n1", "n2", "n3", "n4"], tmp_path_factory.mktemp("replacing"), time_factor=0.2, stateless="never", formation="ok") as made:
-        yield made
-
-
-@pytest.fixture
-def lab(shared):
-    shared.form_again(THREE)
-    return shared
-
-
-def lists(lab, hosts):
-    return {h: sorted(lab.get(h, "/api/cluster/topology")["coreNodes"]) for h in hosts}
+POOL, HOSTS = "t-replace", ["n1", "n2", "n3", "n4"]
 
 
 def test_the_same_id_on_a_new_host(lab):
@@ -55,7 +38,7 @@ def test_a_new_id_and_a_fenced_host(lab):
     with lab.witness(successors={"n4": "n3"}) as witness:
         lab.play("replace_node", WITHOUT, "-e", "aether_replace=n3", "-e", "aether_old_host=n3", others=["n3"])
     lab.judge(witness)
-    assert lists(lab, WITHOUT) == {h: WITHOUT for h in WITHOUT} and lab.active("n1") == 5
+    assert lab.lists(WITHOUT) == {h: WITHOUT for h in WITHOUT} and lab.active("n1") == 5
     assert lab.pool.exec("n3", "systemctl", "start", "aether", check=False).returncode != 0 and not lab.runs("n3")
     assert lab.play("add_node", WITHOUT).changed == 0
 

@@ -10,21 +10,9 @@ import threading
 import time
 
 import pytest
-from lab import Lab
 
 THREE = ["n1", "n2", "n3"]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with Lab("t-roll", THREE, tmp_path_factory.mktemp("rolling"), time_factor=0.2, stateless="never", formation="ok") as made:
-        yield made
-
-
-@pytest.fixture
-def lab(shared):
-    shared.form_again(THREE)
-    return shared
+POOL, HOSTS = "t-roll", THREE
 
 
 def since(lab, host) -> str:

@@ -56,8 +56,6 @@ REDIRECT = """table ip front {
   }
 }
 """
-# What the fault tests tell of themselves, in order: see play, play_until and judge.
-STORY: List[dict] = []
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)\s+skipped=(\d+)\s+rescued=(\d+)", re.M)
 
 
@@ -94,10 +92,10 @@ class Result:
         """The output without line breaks that only wrap it."""
         return " ".join(self.output.split())
 
-    def phase(self, line: str = "") -> str:
-        """Name of the play that the output ends in, or that ``line`` was printed in."""
-        before = self.output.partition(line)[0] + line if line else self.output
-        return (re.findall(r"^PLAY \[(.*)\] \**$", before, re.M) or [""])[-1]
+    @property
+    def phase(self) -> str:
+        """Name of the play that the output ends in."""
+        return (re.findall(r"^PLAY \[(.*)\] \**$", self.output, re.M) or [""])[-1]
 
     def tail(self, lines: int = 60) -> str:
         return "\n".join(self.output.splitlines()[-lines:])
@@ -163,7 +161,6 @@ class Lab:
         )
         result = Result(done.returncode, done.stdout, time.monotonic() - start)
         print("    %s %s ended with %d after %.0f s" % (name, " ".join(arguments), result.code, result.seconds), flush=True)
-        STORY.append({"play": name, "check": "--check" in arguments, "ended_well": result.code == 0, "phase": "" if result.code == 0 else result.phase()})
         if ok is not None:
             assert (result.code == 0) is ok, result.tail()
         return result
@@ -184,7 +181,6 @@ class Lab:
         process.wait()
         assert done, "'%s' was never printed:\n%s" % (line, "".join(output[-60:]))
         result = Result(process.returncode, "".join(output), time.monotonic() - start)
-        STORY.append({"play": name, "check": False, "ended_well": result.code == 0, "phase": result.phase(line)})
         print("    %s, met at '%s', ended with %d after %.0f s" % (name, line, result.code, result.seconds), flush=True)
         return result
 
@@ -302,12 +298,10 @@ class Lab:
     def judge(self, witness: Sampler) -> None:
         """The majority was kept all the time, and no change of leader took longer than the product's own 25 s."""
         report = witness.report
-        STORY.append({"majority": "kept" if report["majority_kept"] else "lost"})
         print("    witness: majority kept %s, longest without a leader %.1f s, %d samples" % (report["majority_kept"], report["max_leaderless_seconds"], report["samples"]), flush=True)
         assert report["majority_kept"], witness.table()
         assert report["max_leaderless_seconds"] < 25, witness.table()
 
     def judge_lost(self, witness: Sampler) -> None:
         """The fault itself took the majority, and the witness saw it."""
-        STORY.append({"majority": "taken by the fault itself"})
         assert not witness.report["majority_kept"], witness.table()

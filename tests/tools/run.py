@@ -70,7 +70,7 @@ def count(report: Path, code: int) -> Tuple[int, int]:
 def main(argv: List[str]) -> int:
     parser = argparse.ArgumentParser(prog="bin/test", description="Run the tests: all parts that are quick enough for every change, or those named.")
     parser.add_argument("--all", action="store_true", help="also the parts that take longer")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join("%s (%s)" % (p.name, p.what) for p in PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join("%s (%s)" % (p.name, p.what.replace("%", "%%")) for p in PARTS))
     options = parser.parse_args(argv)
     unknown = sorted(set(options.parts) - {p.name for p in PARTS})
     if unknown:
