@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -50,13 +49,6 @@ def found(result, level="ERROR"):
     return {(code, names.strip()) for shown, code, names in FOUND.findall(result.output) if shown == level}
 
 
-def of_hosts(lab, **variables):
-    """Arguments that give single hosts variables of their own: another inventory beside the first."""
-    path = lab.folder / "of-hosts.json"
-    path.write_text(json.dumps({"aether_nodes": {"hosts": variables}}), encoding="utf-8")
-    return ["-i", str(path)]
-
-
 def clean(lab, names=THREE, *arguments, **variables):
     result = lab.play("preflight", names, *arguments, **variables)
     assert "Ready: %d hosts, 0 errors" % len(names) in result.text and not found(result), result.tail()
@@ -81,7 +73,7 @@ def test_fresh_hosts_are_ready_and_nothing_is_left_on_them(lab):
 
 
 def test_a_user_with_sudo_is_enough(lab):
-    clean(lab, THREE, *of_hosts(lab, **{h: {"ansible_user": "ansible"} for h in THREE}))
+    clean(lab, THREE, *lab.of_hosts(**{h: {"ansible_user": "ansible"} for h in THREE}))
 
 
 def test_a_one_way_block_is_found_with_its_direction(lab):
@@ -117,7 +109,7 @@ def test_a_wrong_clock_is_found(lab):
     """The sandbox has one clock for all; the Python of one host is told another time."""
     lab.pool.exec("n3", "sh", "-c", "mkdir -p /opt/late && cat > /opt/late/sitecustomize.py", input="import time\nreal = time.time\ntime.time = lambda: real() - 3600\n")
     lab.pool.exec("n3", "sh", "-c", "cat > /opt/late/python3 && chmod 755 /opt/late/python3", input='#!/bin/sh\nPYTHONPATH=/opt/late exec /usr/bin/python3 "$@"\n')
-    late = of_hosts(lab, n3={"ansible_python_interpreter": "/opt/late/python3"})
+    late = lab.of_hosts(n3={"ansible_python_interpreter": "/opt/late/python3"})
     result = lab.play("preflight", THREE, *late, ok=False)
     assert found(result) == {("clock", "n3")} and re.search(r"Its clock is about 3(599|600|601) s behind the others'", result.text)
     clean(lab, THREE, *late, aether_preflight_accept=["clock"])
@@ -131,7 +123,7 @@ def test_everything_wrong_at_once_is_one_list_and_mended_it_is_gone(lab):
     lab.pool.fault("cut1", ["n1"], ["n2"])
     lab.pool.kill("n4")
     before = files(lab, THREE)
-    wrong = of_hosts(lab, n2={"aether_java": "/usr/local/bin/java17"}, n3={"aether_node_id": "n2", "aether_gc": "parallel"})
+    wrong = lab.of_hosts(n2={"aether_java": "/usr/local/bin/java17"}, n3={"aether_node_id": "n2", "aether_gc": "parallel"})
     result = lab.play("preflight", FOUR, *wrong, ok=False, aether_jar_sha256="0" * 64)
     assert files(lab, THREE) == before
     assert found(result) == {
@@ -166,14 +158,26 @@ def test_a_running_cluster_and_a_host_that_is_to_come(cluster):
     assert found(result) == {("blocked", "n1")} and "n1 does not reach n3 (%s) on management 8080/tcp; the other way is open" % cluster.ips["n3"] in result.text
 
 
+@pytest.mark.parametrize("source, target", [("n1", "n3"), ("n3", "n2")])
+def test_a_one_way_block_of_the_cluster_port_between_two_running_members_is_found(cluster, source, target):
+    """QUIC answers a version that nobody speaks, so the port is judged although it is in use."""
+    cluster.pool.fault("cut1", [source], [target], udp=8090)
+    result = cluster.play("preflight", THREE, ok=False)
+    assert ("blocked", source) in found(result) and "%s does not reach %s (%s) on cluster 8090/udp" % (source, target, cluster.ips[target]) in result.text, result.tail()
+    assert "one-way, from %s to %s" % (source, target) in result.text
+    cluster.pool.heal()
+    cluster.wait(lambda: all(cluster.at_one(h, THREE) for h in THREE), "the members to find each other again")
+    clean(cluster)
+
+
 def test_an_id_that_is_not_that_of_the_running_node_is_refused(cluster):
-    result = cluster.play("preflight", THREE, *of_hosts(cluster, n3={"aether_node_id": "n7"}), ok=False)
+    result = cluster.play("preflight", THREE, *cluster.of_hosts(n3={"aether_node_id": "n7"}), ok=False)
     assert found(result) == {("id_changed", "n3"), ("lists", "")} and "The node on this host is n3 and the inventory calls it n7" in result.text
     cluster.pool.exec("n3", "systemctl", "stop", "aether")
-    result = cluster.play("preflight", THREE, *of_hosts(cluster, n3={"aether_node_id": "n7"}), ok=False)
+    result = cluster.play("preflight", THREE, *cluster.of_hosts(n3={"aether_node_id": "n7"}), ok=False)
     assert ("id_changed", "n3") in found(result)  # its unit says so, too
     cluster.pool.exec("n3", "systemctl", "start", "aether")
-    cluster.wait(lambda: cluster.get("n3", "/api/blueprints").get("blueprints"), "n3 to be back")
+    cluster.wait(lambda: cluster.has_state("n3"), "n3 to be back")
     clean(cluster)
 
 

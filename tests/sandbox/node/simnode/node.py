@@ -74,6 +74,19 @@ class Link:
     doomed: Optional[float] = None  # when this connection ends for good: the other side holds on to an older one
 
 
+def _asks_for_versions(data: bytes) -> bool:
+    """A long header with a version that is reserved for forcing the other side to say which ones it speaks (RFC 9000, 15)."""
+    return len(data) >= 1200 and data[0] & 0x80 != 0 and all(b & 0x0F == 0x0A for b in data[1:5])
+
+
+def _versions(data: bytes) -> bytes:
+    """QUIC's answer to that: the connection ids the other way round, and version 1 (RFC 8999, 6)."""
+    theirs = data[6 : 6 + data[5]]
+    rest = data[6 + data[5] :]
+    ours = rest[1 : 1 + rest[0]]
+    return b"\x80\0\0\0\0" + bytes([len(ours)]) + ours + bytes([len(theirs)]) + theirs + b"\0\0\0\x01"
+
+
 class Node(asyncio.DatagramProtocol):
     def __init__(self, settings: Settings, switches: Switches, say=print, bind: str = "0.0.0.0"):
         self.settings, self.switches, self.say, self.bind = settings, switches, say, bind
@@ -268,6 +281,9 @@ class Node(asyncio.DatagramProtocol):
 
     def datagram_received(self, data, addr):
         if self.frozen or self.gone or self.connecting_since is None:
+            return
+        if _asks_for_versions(data):
+            self._transport.sendto(_versions(data), addr)
             return
         try:
             message = json.loads(zlib.decompress(data) if data[:1] == b"\x78" else data)
