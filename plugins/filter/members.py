@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 
 from ansible.errors import AnsibleFilterError
 
@@ -35,6 +36,8 @@ def members(hostvars, hosts):
                 value = default
             ports[name] = int(value)
         identity = str(_first(variables, ("aether_node_id",), host))
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", identity):
+            wrong.append("aether_node_id of %s is '%s', which is no node id: use letters, digits, '.', '_' and '-'" % (host, identity))
         found.append(
             {
                 "id": identity,

@@ -24,7 +24,7 @@ def slices_per_node(observation: Observation, verdict: Verdict) -> Dict[str, Lis
 
 
 def status_table(observation: Observation, verdict: Verdict) -> List[str]:
-    """Lines of the status table; the last lines are the margin and what is wrong."""
+    """Lines of the status table; the last lines are the margin and what is wrong. What the dialect does not tell is a dash."""
     spread = slices_per_node(observation, verdict)
     rows = [("MEMBER", "SOUND", "STATE", "LEADER", "SEEN BY", "LIST", "SLICES")]
     for voter in observation.voters:
@@ -37,18 +37,17 @@ def status_table(observation: Observation, verdict: Verdict) -> List[str]:
                 voter + (" *" if voter == verdict.leader else ""),
                 "yes" if member.sound else "no",
                 why_not_sound(member) or member.state or "ready",
-                view.leader or "none",
+                (view.leader or "none") if view.has_leader else "-",
                 seen_by(observation, voter),
-                "%d of %d" % (len(view.core_nodes & set(observation.voters)), len(observation.voters)),
+                "%d of %d" % (len(view.core_nodes & set(observation.voters)), len(observation.voters)) if view.has_lists else "-",
                 _slices(spread[voter]),
             )
         )
     lines = columns(rows)
     lines.append("")
-    lines.append(
-        "%d of %d sound, %d needed; can lose %d%s; leader %s"
-        % (verdict.have, len(observation.voters), verdict.needed, verdict.can_lose, "" if verdict.holds("majority") else " (NO MAJORITY)", verdict.leader or "none")
-    )
+    majority = "" if verdict.holds("majority") else " (NO MAJORITY)"
+    leader = "; leader %s" % (verdict.leader or "none") if any(v.has_leader for v in observation.answering()) else ""
+    lines.append("%d of %d sound, %d needed; can lose %d%s%s" % (verdict.have, len(observation.voters), verdict.needed, verdict.can_lose, majority, leader))
     lines.extend("- %s" % r.sentence for r in verdict.reasons)
     return lines
 
