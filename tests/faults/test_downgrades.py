@@ -69,7 +69,7 @@ def verify(lab, *arguments, ok=False, **variables) -> Result:
         lab.command("tests/faults/verify_start.yml", THREE, "--limit", "n3", *arguments, **variables),
         cwd=ROOT, env=lab.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
-    result = Result(done.returncode, done.stdout, 0.0)
+    result = Result("verify_start", done.returncode, done.stdout, 0.0)
     assert (result.code == 0) is ok, result.tail()
     return result
 

@@ -20,6 +20,7 @@ def since(lab, host) -> str:
     return lab.pool.exec(host, "systemctl", "show", "aether", "--property", "ExecMainStartTimestampMonotonic", "--value").stdout.strip()
 
 
+@pytest.mark.fault("the restart of a member", "it does not get ready")
 def test_a_batch_is_restarted_one_after_the_other_and_a_failed_member_ends_it(lab):
     before = {h: since(lab, h) for h in THREE}
     lab.switch("n2", never_ready=True)
@@ -40,6 +41,7 @@ def test_a_batch_is_restarted_one_after_the_other_and_a_failed_member_ends_it(la
     assert {h: since(lab, h) for h in THREE} == done
 
 
+@pytest.mark.fault("between two members", "Ctrl-C")
 def test_a_member_that_was_restarted_for_the_token_is_passed_over(lab):
     with lab.witness() as witness:
         lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Take the mark away]", lambda process: threading.Timer(1.5, lambda: lab.interrupt(process)).start(), aether_restart_token="t2")
@@ -49,6 +51,7 @@ def test_a_member_that_was_restarted_for_the_token_is_passed_over(lab):
     assert "Already restarted for this token: n2." in result.text and since(lab, "n2") == first
 
 
+@pytest.mark.fault("known beforehand", "a host is dead")
 def test_a_member_that_is_down_and_a_host_that_is_dead_are_named_and_refused(lab):
     before = {h: since(lab, h) for h in ("n1", "n2")}
     lab.pool.exec("n3", "systemctl", "stop", "aether")
@@ -60,6 +63,7 @@ def test_a_member_that_is_down_and_a_host_that_is_dead_are_named_and_refused(lab
     assert {h: since(lab, h) for h in ("n1", "n2")} == before
 
 
+@pytest.mark.fault("the restart of a member", "ssh to its host is lost, aether_serial={serial}")
 @pytest.mark.parametrize("serial", [1, 2])
 def test_a_host_that_becomes_unreachable_ends_the_roll(lab, serial):
     before = since(lab, "n1")
@@ -71,6 +75,7 @@ def test_a_host_that_becomes_unreachable_ends_the_roll(lab, serial):
     lab.judge(witness)
 
 
+@pytest.mark.fault("the restart of a member", "another host dies, so the majority is lost")
 def test_a_lost_majority_stops_the_roll_and_is_explained(lab):
     def lose(process):
         lab.pool.kill("n3")
@@ -90,7 +95,7 @@ def test_power_off_and_boot_at_once_ends_with_the_node_sound_by_itself(lab):
     with lab.witness() as witness:
         lab.pool.kill("n3")
         lab.pool.boot("n3")
-        lab.wait(lambda: lab.get("n3", "/api/blueprints").get("blueprints"), "n3 to be back with its state", 90)
+        lab.wait(lambda: lab.has_state("n3"), "n3 to be back with its state", 90)
         lab.play("status", THREE)
     lab.judge(witness)
     assert "waiting" in lab.pool.exec("n3", "journalctl", "-u", "aether", "-o", "cat").stdout

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +21,11 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
 import hosts as sandbox
-from sampler import Sampler
+from sampler import RUNBOOK, V1, Sampler
 
 ROOT = Path(__file__).resolve().parents[2]
 BLUEPRINT = (ROOT / "tests" / "sandbox" / "blueprint.toml").read_text(encoding="utf-8")
+SLICES = tomllib.loads(BLUEPRINT)["slices"]
 SWITCHES = "/etc/aether-sim.json"
 KEPT = "/root/kept.tar"
 FILES = ("/etc/aether", "/etc/systemd/system/aether.service", "/opt/aether", "/var/lib/aether")
@@ -61,8 +63,9 @@ RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+f
 
 @dataclass(frozen=True)
 class Result:
-    """What a play left: exit code, everything it printed, seconds, and per host the counts of its recap."""
+    """What a play left: its name, exit code, everything it printed, seconds, and per host the counts of its recap."""
 
+    name: str
     code: int
     output: str
     seconds: float
@@ -102,9 +105,9 @@ class Result:
 
 
 class Lab:
-    """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker."""
+    """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker; ``api``: v1 or runbook."""
 
-    def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, **switches):
+    def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, api: str = V1, **switches):
         self.pool = sandbox.Pool(name)
         self.pool.down()
         self.hosts, self.folder, self.time_factor = list(hosts), folder, time_factor
@@ -112,8 +115,11 @@ class Lab:
         self.pool.up(self.hosts)
         self.formed: List[str] = []
         self.names: Dict[str, str] = {}
+        self.results: List[Result] = []
+        self.verdicts: List[bool] = []
         self.ips = {h: self.pool.ip(h) for h in self.hosts}
-        self.jar = sandbox.jar()
+        self.api = api
+        self.jar = sandbox.jar(api=api)
         for host in self.hosts:
             self.switch(host)
 
@@ -129,6 +135,8 @@ class Lab:
         """``ids``: node ids that differ from the host's name. ``others``: hosts that are not in aether_nodes."""
         path = self.folder / ("inventory-%s.json" % "-".join(hosts))
         common = {"aether_jar": str(self.jar), "aether_heap": "128m", "aether_heal_pause": 1}
+        if self.api != V1:
+            common["aether_api"] = self.api
         made = self.pool.inventory(hosts, dict(common, **variables))
         for host, identity in (ids or {}).items():
             made["aether_nodes"]["hosts"][host]["aether_node_id"] = identity
@@ -159,7 +167,8 @@ class Lab:
             self.command("playbooks/%s.yml" % name, hosts or self.hosts, *arguments, **variables),
             cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
-        result = Result(done.returncode, done.stdout, time.monotonic() - start)
+        result = Result(name, done.returncode, done.stdout, time.monotonic() - start)
+        self.results.append(result)
         print("    %s %s ended with %d after %.0f s" % (name, " ".join(arguments), result.code, result.seconds), flush=True)
         if ok is not None:
             assert (result.code == 0) is ok, result.tail()
@@ -180,7 +189,8 @@ class Lab:
                 then(process)
         process.wait()
         assert done, "'%s' was never printed:\n%s" % (line, "".join(output[-60:]))
-        result = Result(process.returncode, "".join(output), time.monotonic() - start)
+        result = Result(name, process.returncode, "".join(output), time.monotonic() - start)
+        self.results.append(result)
         print("    %s, met at '%s', ended with %d after %.0f s" % (name, line, result.code, result.seconds), flush=True)
         return result
 
@@ -205,7 +215,7 @@ class Lab:
         self.pool.exec(host, "curl", "-sf", "-X", "POST", "http://127.0.0.1:8080/sim/switches", "-d", json.dumps(switches))
 
     def form(self, hosts: Sequence[str]) -> None:
-        """A cluster with something to lose: two slices and a changed threshold."""
+        """A cluster with something to lose: two slices, and where there are any a changed threshold."""
         self.play("site", hosts)
         self.fill(hosts)
 
@@ -229,9 +239,21 @@ class Lab:
         for host in hosts:
             self.pool.exec(host, "tar", "-xpf", KEPT, "-C", "/")
             self.pool.exec(host, "sh", "-c", "rm -f /var/lib/aether/.running; systemctl daemon-reload && systemctl enable --now --quiet aether")
-        self.wait(lambda: all(self.get(h, "/api/status").get("leader") == hosts[0] for h in hosts), "the cluster to form again")
+        self.wait(lambda: all(self.at_one(h, hosts) for h in hosts), "the cluster to form again")
         self.fill(hosts)
-        self.wait(lambda: self.get(hosts[-1], "/api/blueprints").get("blueprints"), "everyone to have the blueprint")
+        self.wait(lambda: self.has_state(hosts[-1]), "everyone to have the blueprint")
+
+    def at_one(self, host: str, hosts: Sequence[str]) -> bool:
+        """Does ``host`` see a formed cluster of all ``hosts``, led by the first of them?"""
+        if self.api == RUNBOOK:
+            return self.get(host, "/health")["nodeCount"] == len(hosts)
+        return self.get(host, "/api/status").get("leader") == hosts[0]
+
+    def has_state(self, host: str) -> bool:
+        """Does it show the slices that the cluster was given?"""
+        if self.api == RUNBOOK:
+            return len({i["artifact"] for i in self.get(host, "/slices")}) == len(SLICES)
+        return bool(self.get(host, "/api/blueprints").get("blueprints"))
 
     def _wipe(self, host: str) -> None:
         if not self.pool.powered(host):
@@ -242,9 +264,19 @@ class Lab:
         self.switch(host)
 
     def fill(self, hosts: Sequence[str]) -> None:
-        self.request("POST", hosts[0], "/api/blueprint", BLUEPRINT)
-        self.request("POST", hosts[0], "/api/thresholds", json.dumps({"metric": "cpu.usage", "warning": 0.6, "critical": 0.85}))
+        if self.api == RUNBOOK:
+            for entry in SLICES:
+                self.cli(hosts[0], "blueprint update %s --instances=%d" % (entry["artifact"], entry["instances"]))
+        else:
+            self.request("POST", hosts[0], "/api/blueprint", BLUEPRINT)
+            self.request("POST", hosts[0], "/api/thresholds", json.dumps({"metric": "cpu.usage", "warning": 0.6, "critical": 0.85}))
         self.wait(lambda: self.active(hosts[0]) == 5, "the slices to be active")
+
+    def cli(self, host: str, command: str) -> str:
+        """What aether-cli says; it ends with 0 also when the node refused."""
+        done = subprocess.run([sys.executable, str(sandbox.CLI), "--host", self.ips[host] + ":8080", "-c", command], capture_output=True, text=True, check=True)
+        assert not done.stdout.startswith("Error:"), done.stdout
+        return done.stdout
 
     def front(self, host: str, how: str) -> None:
         """From now on new connections to the management of ``host`` from outside are "500", "hanging", or "closing" in the middle of an answer."""
@@ -260,6 +292,9 @@ class Lab:
         subprocess.run(["ip", "netns", "exec", self.pool.netns(host), "nft", *arguments], check=check, text=True, stderr=None if check else subprocess.DEVNULL, **options)
 
     def active(self, host: str) -> int:
+        """Active instances of all slices, in the view of ``host``."""
+        if self.api == RUNBOOK:
+            return sum(1 for i in self.get(host, "/slices") if i["state"] == "ACTIVE")
         return sum(1 for s in self.get(host, "/api/slices").get("slices", []) for i in s.get("instances", []) if i["state"] == "ACTIVE")
 
     def runs(self, host: str) -> bool:
@@ -277,7 +312,15 @@ class Lab:
             return response.read().decode()
 
     def lists(self, hosts: Optional[Sequence[str]] = None) -> Dict[str, List[str]]:
-        return {h: sorted(self.get(h, "/api/cluster/topology")["coreNodes"]) for h in hosts or self.hosts}
+        """The list that each host's node runs with, by its own word; where the API shows none, the one it will have at its next start."""
+        return {h: self._list_of(h) for h in hosts or self.hosts}
+
+    def _list_of(self, host: str) -> List[str]:
+        if self.api == V1:
+            return sorted(self.get(host, "/api/cluster/topology")["coreNodes"])
+        peers = re.findall(r"--peers=(\S*)", self.pool.exec(host, "cat", "/etc/systemd/system/aether.service").stdout)[0].split(",")
+        addresses = [peer.partition(":")[0] for peer in peers if peer]
+        return sorted([h for h in self.hosts if self.ips[h] in addresses or h in addresses] + [host])
 
     def wait(self, condition, what: str, seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
@@ -293,15 +336,17 @@ class Lab:
     def witness(self, ids: Optional[Dict[str, str]] = None, **options) -> Sampler:
         """The outside observer of all hosts, those to come included; of ``ids``, id -> host, where ids are not the hosts' names."""
         places = ids or {h: h for h in self.hosts}
-        return Sampler({i: "http://%s:8080" % self.ips[h] for i, h in places.items()}, time_factor=self.time_factor, **options)
+        return Sampler({i: "http://%s:8080" % self.ips[h] for i, h in places.items()}, time_factor=self.time_factor, api=self.api, **options)
 
     def judge(self, witness: Sampler) -> None:
         """The majority was kept all the time, and no change of leader took longer than the product's own 25 s."""
         report = witness.report
+        self.verdicts.append(report["majority_kept"])
         print("    witness: majority kept %s, longest without a leader %.1f s, %d samples" % (report["majority_kept"], report["max_leaderless_seconds"], report["samples"]), flush=True)
         assert report["majority_kept"], witness.table()
         assert report["max_leaderless_seconds"] < 25, witness.table()
 
     def judge_lost(self, witness: Sampler) -> None:
         """The fault itself took the majority, and the witness saw it."""
+        self.verdicts.append(witness.report["majority_kept"])
         assert not witness.report["majority_kept"], witness.table()

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 from typing import List
 
@@ -23,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".dev" / "quickstart"
 POOL = "quickstart"
 V1, RUNBOOK = "v1", "runbook"
-BLUEPRINT = Path(__file__).resolve().parent / "blueprint.toml"
 THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
 STEPS = 6
 
@@ -76,31 +74,6 @@ def of_another_api(api: str) -> bool:
     return before.get("vars", {}).get("aether_api", V1) != api
 
 
-def apply(pool: sandbox.Pool, blueprint: Path) -> None:
-    """The slices of a blueprint by aether-cli, for the runbook's API takes none whole."""
-    slices = {entry["artifact"]: entry.get("instances", 1) for entry in tomllib.loads(blueprint.read_text(encoding="utf-8"))["slices"]}
-    for artifact, instances in slices.items():
-        cli(pool, "blueprint update %s --instances=%d" % (artifact, instances))
-
-    def active() -> bool:
-        lines = [line.split() for line in cli(pool, "slices list", quiet=True).splitlines()]
-        return all(sum(line[0] == artifact and line[-1] == "ACTIVE" for line in lines) == instances for artifact, instances in slices.items())
-
-    sandbox.wait_for(active, "The slices of %s are not active; 'slices list' shows what they are" % blueprint, 60)
-    cli(pool, "slices list")
-
-
-def cli(pool: sandbox.Pool, command: str, quiet: bool = False) -> str:
-    """What aether-cli says; it ends with 0 also when the node refused."""
-    words = [str(sandbox.CLI), "--host", pool.ip(THREE[0]) + ":8080", "-c", command]
-    done = subprocess.run([sys.executable, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if not quiet:
-        print("$ %s --host %s -c '%s'\n%s" % (sandbox.CLI.relative_to(ROOT), words[2], command, done.stdout + done.stderr), end="", flush=True)
-    if done.returncode or done.stdout.startswith("Error:"):
-        sys.exit("quickstart: aether-cli did not do what it was asked for: %s" % (done.stdout + done.stderr).strip())
-    return done.stdout
-
-
 def up(options) -> None:
     if of_another_api(options.api):
         sys.exit("quickstart: the hosts run nodes with another API; take them down first: bin/quickstart --down")
@@ -119,11 +92,8 @@ def up(options) -> None:
     else:
         progress.step("A cluster of three, with a blueprint of two slices")
         play(three, "playbooks/site.yml")
-        if options.api == RUNBOOK:
-            apply(pool, Path(options.blueprint) if options.blueprint else BLUEPRINT)
-        else:
-            blueprint = ["-e", "sandbox_blueprint_file=%s" % Path(options.blueprint).resolve()] if options.blueprint else []
-            play(three, "tests/sandbox/playbooks/blueprint.yml", *blueprint)
+        blueprint = ["-e", "sandbox_blueprint_file=%s" % Path(options.blueprint).resolve()] if options.blueprint else []
+        play(three, "tests/sandbox/playbooks/blueprint.yml", *blueprint)
     progress.step("Grow it to five")
     play(five, "playbooks/add_node.yml")
     progress.step("Its status")

@@ -33,8 +33,12 @@ INTERVAL = 0.2  # seconds between two readings of a member
 CONNECT_TIMEOUT, READ_TIMEOUT = 0.5, 1.5  # seconds
 # How long a finding must last to count (docs/product.md 3: a second read a second later), in the product's seconds.
 SETTLE = 1.0
-READY = "/health/ready"
-PATHS = (READY, "/api/status", "/api/nodes/lifecycle", "/api/blueprints", "/api/thresholds", "/api/slices", "/api/cluster/topology")
+V1, RUNBOOK = "v1", "runbook"
+READY = {V1: "/health/ready", RUNBOOK: "/health"}  # the one question whose answer may be 503
+PATHS = {
+    V1: (READY[V1], "/api/status", "/api/nodes/lifecycle", "/api/blueprints", "/api/thresholds", "/api/slices", "/api/cluster/topology"),
+    RUNBOOK: (READY[RUNBOOK], "/cluster/status", "/slices"),
+}
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
@@ -43,18 +47,19 @@ PATHS = (READY, "/api/status", "/api/nodes/lifecycle", "/api/blueprints", "/api/
 class Member:
     """One endpoint, asked over one connection that is kept."""
 
-    def __init__(self, url: str, api_key: Optional[str] = None):
+    def __init__(self, url: str, api_key: Optional[str] = None, api: str = V1):
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError("'%s' is no endpoint for the sampler; write NAME=http://HOST:PORT." % url)
         self.connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=CONNECT_TIMEOUT)
+        self.api = api
         self.headers = {"X-API-Key": api_key} if api_key else {}
 
     def read(self) -> dict:
         """What the member says now, as ``facts``; ``{"answers": False, "why": …}`` when one question stays unanswered."""
         try:
-            answers = {path: self._get(path) for path in PATHS}
-            return facts_of(answers)
+            answers = {path: self._get(path) for path in PATHS[self.api]}
+            return facts_of(answers, self.api)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.connection.close()
             return {"answers": False, "why": type(error).__name__}
@@ -81,22 +86,25 @@ class Member:
         return response.status, json.loads(body) if response.status == 200 else None
 
 
-def facts_of(answers: Mapping[str, tuple[int, object]]) -> dict:
+def facts_of(answers: Mapping[str, tuple[int, object]], api: str = V1) -> dict:
     """The few facts that judging needs. Empty lists and maps are absent from the product's answers (docs/product.md 4).
 
     Raises ValueError when the documents are not those of a member.
     """
-    refused = sorted(path for path, (status, _document) in answers.items() if status != 200 and path != READY)
+    ready = answers[READY[api]][0] == 200
+    refused = sorted(path for path, (status, _document) in answers.items() if status != 200 and path != READY[api])
     if refused:
-        return {"answers": True, "ready": answers[READY][0] == 200, "refused": refused}
+        return {"answers": True, "ready": ready, "refused": refused}
     try:
+        if api == RUNBOOK:
+            return runbook_facts(ready, answers)
         status, topology = answers["/api/status"][1], answers["/api/cluster/topology"][1]
         blueprints = answers["/api/blueprints"][1].get("blueprints", [])
         slices = answers["/api/slices"][1].get("slices", [])
         leader = status.get("leader", "none")
         return {
             "answers": True,
-            "ready": answers[READY][0] == 200,
+            "ready": ready,
             "node": status["nodeId"],
             "leader": None if leader in ("none", "") else leader,
             "peers": sorted(node["id"] for node in status["cluster"].get("nodes", [])),
@@ -112,25 +120,46 @@ def facts_of(answers: Mapping[str, tuple[int, object]]) -> dict:
         raise ValueError("not a member's answer: %r" % error) from error
 
 
+def runbook_facts(ready: bool, answers: Mapping[str, tuple[int, object]]) -> dict:
+    """The same facts from the runbook's API (docs/product.md 10), which names neither the node that answers nor a leader nor its list.
+
+    Its list is as long as the nodes it shows: whether these are a majority it must say itself, and is believed only when it says no. The state it can be seen to have are the slices that run somewhere.
+    """
+    health = answers[READY[RUNBOOK]][1] or {}
+    nodes = [node if isinstance(node, str) else node.get("id") or node["nodeId"] for node in answers["/cluster/status"][1]["nodes"]]
+    return {
+        "answers": True,
+        "ready": ready,
+        "quorum": health.get("quorum") is True,
+        "leader": None,
+        "peers": sorted(nodes),
+        "size": len(nodes),
+        "lifecycle": sorted(nodes),
+        "evidence": {"slices": sorted({instance["artifact"] for instance in answers["/slices"][1]})},
+    }
+
+
 class Sampler:
     """Watches while a ``with`` block runs. Afterwards: ``timeline``, ``report``, ``table()``, ``save(path)``.
 
     ``endpoints``: {node id: URL}, or strings NODE=URL; also of members that don't run yet. ``baseline``: the ids that
     had state when the operation began; by default those that had it when the sampling began. ``successors``: {new id: id of the
     dead member in whose place it stands}. ``time_factor``: of a
-    simulated cluster; every time in timeline and report is in the product's seconds.
+    simulated cluster; every time in timeline and report is in the product's seconds. ``api``: v1, or runbook, where there is no
+    leader to miss and a member is known by its endpoint only.
     """
 
-    def __init__(self, endpoints: Mapping[str, str] | Iterable[str], api_key: Optional[str] = None, baseline: Optional[Sequence[str]] = None, time_factor: float = 1.0, successors: Optional[Mapping[str, str]] = None):
+    def __init__(self, endpoints: Mapping[str, str] | Iterable[str], api_key: Optional[str] = None, baseline: Optional[Sequence[str]] = None, time_factor: float = 1.0, successors: Optional[Mapping[str, str]] = None, api: str = V1):
         if not isinstance(endpoints, Mapping):
             endpoints = dict(entry.split("=", 1) for entry in endpoints)
         self.endpoints = dict(endpoints)
         self.baseline = baseline
+        self.api = api
         self.successors = dict(successors or {})
         self.time_factor = time_factor
         self.timeline: dict = {}
         self.report: dict = {}
-        self._members = {name: Member(url, api_key) for name, url in self.endpoints.items()}
+        self._members = {name: Member(url, api_key, api) for name, url in self.endpoints.items()}
         self._entries: dict[str, list[dict]] = {name: [] for name in self.endpoints}
         self._marks: list[list] = []
         self._end = threading.Event()
@@ -157,6 +186,7 @@ class Sampler:
             "first": self._first,
             "last": self._now(),
             "interval": INTERVAL / self.time_factor,
+            "leads": self.api == V1,
             "marks": self._marks,
             "members": self._entries,
         }
@@ -269,7 +299,7 @@ def judge(timeline: dict, baseline: Optional[Sequence[str]] = None, successors: 
                 before[name] = now
 
     kept_breaches = spells_of_breach(breaches, interval)
-    spells = leaderless(times, leaders, interval)
+    spells = leaderless(times, leaders, interval) if timeline.get("leads", True) else []
     named = [(when, leader) for when, leader in zip(times, leaders) if leader]
     return {
         "baseline": sorted(baseline),
@@ -285,8 +315,10 @@ def judge(timeline: dict, baseline: Optional[Sequence[str]] = None, successors: 
 
 
 def has_quorum(name: str, facts: Mapping[str, dict]) -> bool:
-    """The peers in its own view that are ready by their own word, and itself, are a majority of its own list."""
+    """The peers in its own view that are ready by their own word, and itself, are a majority of its own list, and it does not say no itself."""
     own = facts[name]
+    if not own.get("quorum", True):
+        return False
     present = {peer for peer in own["peers"] if peer in facts and facts[peer].get("ready")} | {name}
     return len(present) >= own["size"] // 2 + 1
 
@@ -406,12 +438,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, help="write report and timeline here, as JSON")
     parser.add_argument("--seconds", type=float, help="by default until SIGTERM or SIGINT")
     parser.add_argument("--time-factor", type=float, default=1.0, help="of a simulated cluster")
+    parser.add_argument("--api", choices=[V1, RUNBOOK], default=V1, help="by default %(default)s")
     options = parser.parse_args(arguments)
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_unused: end.set())
     # The key comes by the environment: a command line is readable by everybody.
-    with Sampler(options.endpoints, api_key=os.environ.get("AETHER_API_KEY"), time_factor=options.time_factor) as witness:
+    with Sampler(options.endpoints, api_key=os.environ.get("AETHER_API_KEY"), time_factor=options.time_factor, api=options.api) as witness:
         end.wait(options.seconds)
     if options.out:
         witness.save(options.out)

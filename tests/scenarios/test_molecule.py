@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs every Molecule scenario, as ``molecule test -s NAME`` would from a shell."""
+"""Runs every Molecule scenario, as ``molecule test -s NAME`` would from a shell, against nodes with either API."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted(p.parent.name for p in (ROOT / "molecule").glob("*/molecule.yml"))
 
 
+@pytest.mark.parametrize("api", ["v1", "runbook"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(scenario):
+def test_scenario(scenario, api, tmp_path):
     environment = dict(
         os.environ,
-        AETHER_SANDBOX_JAR=str(sandbox.jar()),
+        AETHER_SANDBOX_JAR=str(sandbox.jar(api=api)),
+        AETHER_SANDBOX_API=api,
+        MOLECULE_EPHEMERAL_DIRECTORY=str(tmp_path),  # both APIs of a scenario may run at once
+        AETHER_SANDBOX_CLI=str(sandbox.CLI),
         PATH="%s:%s" % (Path(sys.executable).parent, os.environ["PATH"]),
         # Two plugins for testinfra clash over one option where both are installed.
         PYTEST_ADDOPTS="-p no:pytest-ansible -p no:cacheprovider",

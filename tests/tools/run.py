@@ -22,6 +22,8 @@ from typing import List, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = ROOT / ".dev" / "reports"
 QUORUM = "ansible_collections.pragmatica.aether.plugins.module_utils.quorum"
+# A play waits as often as it works: two clusters at once take little longer than one.
+TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ PARTS = (
     Part("contract", "the simulated node against recordings of the product", ("pytest", "tests/contract", "-s")),
     Part("sandbox", "the hosts of the sandbox and their faults", ("pytest", "tests/sandbox_hosts")),
     Part("plays", "the plays on systemd hosts, at the product's speed, watched from outside", ("pytest", "tests/plays", "-s")),
-    Part("molecule", "the Molecule scenarios with testinfra", ("pytest", "tests/scenarios", "-s")),
-    Part("faults", "everything that may go wrong while a cluster grows", ("pytest", "tests/faults", "-s"), always=False),
+    Part("molecule", "the Molecule scenarios with testinfra", ("pytest", "tests/scenarios", "-v", "-n", "2")),
+    Part("faults", "everything that may go wrong; writes docs/faults.md", ("pytest", "tests/faults", "-v", *TWO_AT_A_TIME, "--faults-table=docs/faults.md"), always=False),
 )
 
 
@@ -49,7 +51,7 @@ def run_part(part: Part) -> Tuple[int, int]:
     """(passed, failed)."""
     report = REPORTS / (part.name + ".xml")
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", *part.command, "-q", "--color=no", "-p", "no:cacheprovider", "--junitxml=%s" % report]
+    command = [sys.executable, "-m", *part.command, *([] if "-v" in part.command else ["-q"]), "--color=no", "-p", "no:cacheprovider", "--junitxml=%s" % report]
     code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
     return count(report, code)
 

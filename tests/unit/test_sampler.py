@@ -239,3 +239,24 @@ def test_a_simulated_cluster_that_loses_its_leader_and_then_its_majority():
         assert lost.report["baseline"] == ["n2", "n3"]
         assert lost.report["majority_kept"] is False, lost.table()
         assert "n2 had state and no quorum" in [breach["why"] for breach in lost.report["majority_breaches"]]
+
+
+@pytest.mark.parametrize("health_503", [False, True])
+def test_the_same_on_the_runbooks_api_where_there_is_no_leader_to_miss(health_503):
+    factor = 0.1
+    with SimCluster(3, time_factor=factor, api="runbook", health_503=health_503) as cluster:
+        cluster.start_all()
+        cluster.post("n1", "/admin/blueprint", {"artifact": "org.example:cart:1.0.0", "instances": 3})
+        cluster.wait(lambda: all(len(cluster.get(n, "/slices")) == 3 for n in cluster.ids), "the slices")
+        with Sampler(cluster.endpoints, time_factor=factor, api="runbook") as kept:
+            cluster.stop("n1")
+            cluster.wait(lambda: cluster.get("n2", "/cluster/status") == {"nodes": [{"id": "n2"}, {"id": "n3"}]}, "n1 to be gone")
+            time.sleep(0.5)
+        assert kept.report["baseline"] == list(THREE)
+        assert kept.report["majority_kept"] is True, kept.table()
+        assert kept.report["leaderless_spells"] == []
+        with Sampler(cluster.endpoints, time_factor=factor, api="runbook") as lost:
+            cluster.kill("n3")
+            time.sleep(1.5)
+        assert lost.report["majority_kept"] is False, lost.table()
+        assert "n2 had state and no quorum" in [breach["why"] for breach in lost.report["majority_breaches"]]

@@ -6,13 +6,8 @@
 
 from __future__ import annotations
 
-import json
-
 MEMBERS = ["n1", "n2", "n3", "n4", "n5"]
-
-
-def ask(host, path):
-    return json.loads(host.check_output("curl -sf http://127.0.0.1:8080%s", path))
+ACTIVE = "ACTIVE"
 
 
 def test_the_service_runs_and_is_enabled(host):
@@ -20,22 +15,26 @@ def test_the_service_runs_and_is_enabled(host):
     assert service.is_running and service.is_enabled
 
 
-def test_it_runs_with_the_list_of_five(host):
-    assert sorted(ask(host, "/api/cluster/topology")["coreNodes"]) == MEMBERS
-    assert sorted(n["id"] for n in ask(host, "/api/status")["cluster"]["nodes"]) == MEMBERS
+def test_it_sees_all_five(member):
+    assert member.seen() == MEMBERS
 
 
-def test_it_has_the_state(host):
-    assert ask(host, "/api/blueprints") == {"blueprints": [{"id": "org.example:shop:1.0.0", "sliceCount": 2}]}
-    assert ask(host, "/api/thresholds")["cpu.usage"] == {"warning": 0.6, "critical": 0.85}
-    assert {e["nodeId"]: e["state"] for e in ask(host, "/api/nodes/lifecycle")} == {m: "ON_DUTY" for m in MEMBERS}
+def test_its_list_has_all_five(member):
+    assert member.list_length() == 5
 
 
-def test_the_slices_are_active(host):
-    slices = ask(host, "/api/slices")["slices"]
-    assert len(slices) == 2
-    for entry in slices:
-        assert [i["state"] for i in entry["instances"]] == ["ACTIVE"] * entry["targetInstances"]
+def test_it_runs_with_the_list_of_five(v1):
+    assert sorted(v1.ask("/api/cluster/topology")["coreNodes"]) == MEMBERS
+
+
+def test_it_has_the_state(v1):
+    assert v1.ask("/api/blueprints") == {"blueprints": [{"id": "org.example:shop:1.0.0", "sliceCount": 2}]}
+    assert v1.ask("/api/thresholds")["cpu.usage"] == {"warning": 0.6, "critical": 0.85}
+    assert {e["nodeId"]: e["state"] for e in v1.ask("/api/nodes/lifecycle")} == {m: "ON_DUTY" for m in MEMBERS}
+
+
+def test_the_slices_are_active(member):
+    assert member.slices() == {"org.example:cart:1.0.0": [ACTIVE] * 2, "org.example:checkout:1.0.0": [ACTIVE] * 3}
 
 
 def test_no_mark_of_a_change_is_left(host):

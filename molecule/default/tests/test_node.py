@@ -6,13 +6,7 @@
 
 from __future__ import annotations
 
-import json
-
 MEMBERS = ["n1", "n2", "n3"]
-
-
-def ask(host, path):
-    return json.loads(host.check_output("curl -sf http://127.0.0.1:8080%s", path))
 
 
 def test_the_service_runs_and_is_enabled(host):
@@ -20,13 +14,12 @@ def test_the_service_runs_and_is_enabled(host):
     assert service.is_running and service.is_enabled
 
 
-def test_the_unit_fits_a_jvm_that_takes_part_in_a_cluster(host):
+def test_the_unit_fits_a_jvm_that_takes_part_in_a_cluster(host, member):
     unit = host.file("/etc/systemd/system/aether.service").content_string
     assert "SuccessExitStatus=143" in unit and "MemoryDenyWriteExecute=true" not in unit
     assert int(unit.split("RestartSec=")[1].split()[0]) >= 30
-    name = host.check_output("hostname")
-    assert "--node-id=%s " % name in unit
-    assert [p.split(":")[0] for p in unit.split("--peers=")[1].split()[0].split(",")] == MEMBERS
+    assert "--node-id=%s " % member.name in unit
+    assert member.list_length() == 3
 
 
 def test_the_node_does_not_run_as_root(host):
@@ -49,7 +42,11 @@ def test_no_mark_of_a_change_is_left(host):
     assert not host.file("/var/lib/aether/.rolling").exists
 
 
-def test_it_is_a_member_by_its_own_word(host):
-    assert sorted(ask(host, "/api/cluster/topology")["coreNodes"]) == MEMBERS
-    assert {e["nodeId"]: e["state"] for e in ask(host, "/api/nodes/lifecycle")} == {m: "ON_DUTY" for m in MEMBERS}
-    assert ask(host, "/api/status")["leader"] in MEMBERS
+def test_it_sees_every_member(member):
+    assert member.seen() == MEMBERS
+
+
+def test_it_is_a_member_by_its_own_word(v1):
+    assert sorted(v1.ask("/api/cluster/topology")["coreNodes"]) == MEMBERS
+    assert {e["nodeId"]: e["state"] for e in v1.ask("/api/nodes/lifecycle")} == {m: "ON_DUTY" for m in MEMBERS}
+    assert v1.ask("/api/status")["leader"] in MEMBERS
