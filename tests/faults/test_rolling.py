@@ -22,16 +22,17 @@ def since(lab, host) -> str:
 
 @pytest.mark.fault("the restart of a member", "it does not get ready")
 def test_a_batch_is_restarted_one_after_the_other_and_a_failed_member_ends_it(lab):
+    first, second, last = lab.turns(THREE)
     before = {h: since(lab, h) for h in THREE}
-    lab.switch("n2", never_ready=True)
+    lab.switch(first, never_ready=True)
     with lab.witness() as witness:
         result = lab.play("rolling_restart", THREE, ok=False, aether_serial=3, aether_ready_timeout=8, aether_restart_token="t1")
         after = {h: since(lab, h) for h in THREE}
-        assert "n2 was being changed and is not back" in result.text
-        assert after["n2"] != before["n2"] and after["n3"] == before["n3"] and after["n1"] == before["n1"], "nobody after n2"
+        assert "%s was being changed and is not back" % first in result.text
+        assert after[first] != before[first] and after[second] == before[second] and after[last] == before[last], "nobody after the first"
 
         # The same token goes on with those that were not restarted for it.
-        lab.switch("n2")
+        lab.switch(first)
         lab.play("rolling_restart", THREE, aether_serial=3, aether_restart_token="t1")
     lab.judge(witness)
     done = {h: since(lab, h) for h in THREE}
@@ -45,10 +46,11 @@ def test_a_batch_is_restarted_one_after_the_other_and_a_failed_member_ends_it(la
 def test_a_member_that_was_restarted_for_the_token_is_passed_over(lab):
     with lab.witness() as witness:
         lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Take the mark away]", lambda process: threading.Timer(1.5, lambda: lab.interrupt(process)).start(), aether_restart_token="t2")
-        first = since(lab, "n2")
+        first = lab.turns(THREE)[0]
+        at = since(lab, first)
         result = lab.play("rolling_restart", THREE, aether_restart_token="t2")
     lab.judge(witness)
-    assert "Already restarted for this token: n2." in result.text and since(lab, "n2") == first
+    assert "Already restarted for this token: %s." % first in result.text and since(lab, first) == at
 
 
 @pytest.mark.fault("known beforehand", "a host is dead")
@@ -66,10 +68,11 @@ def test_a_member_that_is_down_and_a_host_that_is_dead_are_named_and_refused(lab
 @pytest.mark.fault("the restart of a member", "ssh to its host is lost, aether_serial={serial}")
 @pytest.mark.parametrize("serial", [1, 2])
 def test_a_host_that_becomes_unreachable_ends_the_roll(lab, serial):
-    before = since(lab, "n1")
+    first, _second, last = lab.turns(THREE)
+    before = since(lab, last)
     with lab.witness() as witness:
-        result = lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Start the node]", lambda process: lab.pool.ssh_cut("n2"), aether_serial=serial)
-        assert result.code != 0 and "n2" in result.text and since(lab, "n1") == before
+        result = lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Start the node]", lambda process: lab.pool.ssh_cut(first), aether_serial=serial)
+        assert result.code != 0 and first in result.text and since(lab, last) == before
         lab.pool.heal()
         lab.play("rolling_restart", THREE)
     lab.judge(witness)
@@ -77,19 +80,25 @@ def test_a_host_that_becomes_unreachable_ends_the_roll(lab, serial):
 
 @pytest.mark.fault("the restart of a member", "another host dies, so the majority is lost")
 def test_a_lost_majority_stops_the_roll_and_is_explained(lab):
+    first, other = lab.turns(THREE)[0], "n3"
+
     def lose(process):
-        lab.pool.kill("n3")
+        lab.pool.kill(other)
         time.sleep(0.5)
 
-    result = lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Stop the node]", lose)
-    assert result.code != 0 and "n2 was being changed and is not back" in result.text
+    with lab.witness() as witness:
+        result = lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Stop the node]", lose)
+    lab.judge_lost(witness)
+    assert result.code != 0 and "%s was being changed and is not back" % first in result.text
     assert "THE MAJORITY IS LOST" in result.text and "Start what is down: n3" in result.text
-    before = since(lab, "n1")
-    lab.pool.boot("n3")
-    lab.wait(lambda: lab.runs("n3"), "n3 to run", 60)
-    assert since(lab, "n1") == before
+    rest = {"n2": "n1", "n1": "n2"}[first]
+    before = since(lab, rest)
+    lab.pool.boot(other)
+    lab.wait(lambda: lab.runs(other), "n3 to run", 60)
+    assert since(lab, rest) == before
 
 
+@pytest.mark.fault("no play runs", "a host is powered off and boots at once")
 def test_power_off_and_boot_at_once_ends_with_the_node_sound_by_itself(lab):
     """After an unclean stop the unit waits at boot, too, until the others have dropped the node."""
     with lab.witness() as witness:

@@ -246,7 +246,8 @@ class Lab:
     def at_one(self, host: str, hosts: Sequence[str]) -> bool:
         """Does ``host`` see a formed cluster of all ``hosts``, led by the first of them?"""
         if self.api == RUNBOOK:
-            return self.get(host, "/health")["nodeCount"] == len(hosts)
+            health = self.get(host, "/health")
+            return health["quorum"] and health["nodeCount"] == len(hosts)
         return self.get(host, "/api/status").get("leader") == hosts[0]
 
     def has_state(self, host: str) -> bool:
@@ -262,6 +263,10 @@ class Lab:
         self.unfront(host)
         self.pool.exec(host, "sh", "-c", WIPE)
         self.switch(host)
+
+    def turns(self, hosts: Sequence[str]) -> List[str]:
+        """In which order the members get their turns: the first leads, if anybody does, and comes last."""
+        return [*hosts[1:], hosts[0]] if self.api == V1 else list(hosts)
 
     def fill(self, hosts: Sequence[str]) -> None:
         if self.api == RUNBOOK:
