@@ -27,9 +27,12 @@ def test_the_node_does_not_run_as_root(host):
     assert user == ["aether"]
 
 
-def test_the_configuration_is_not_for_everybody(host):
-    toml = host.file("/etc/aether/aether.toml")
+def test_the_configuration_is_not_for_everybody(v1):
+    toml = v1.host.file("/etc/aether/aether.toml")
     assert toml.mode == 0o640 and toml.group == "aether"
+
+
+def test_the_environment_is_for_root_alone(host):
     assert host.file("/etc/aether/aether.env").mode == 0o600
 
 
