@@ -7,17 +7,36 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Any
 
 from .model import AetherError
 
 try:
     import jmespath
-    from jmespath.exceptions import ArityError, JMESPathError, JMESPathTypeError, LexerError, ParseError
+    from jmespath.exceptions import ArityError, JMESPathTypeError, LexerError, ParseError, UnknownFunctionError
+    from jmespath.functions import Functions
 except ImportError:
-    jmespath = None
+    jmespath, Functions = None, object
+
+# The library's own errors are ValueErrors; Python's come through for 'a' > `1`, [::0], merge(@, `null`), and brackets without end.
+ERRORS = (ArithmeticError, RecursionError, TypeError, ValueError)
+# A function's name, or text that may look like one.
+CALL = re.compile(r"""'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`|"(?:\\.|[^"\\])*"|(?P<name>[A-Za-z_]\w*)(?=\s*\()""")
 
 KINDS = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number", type(None): "null"}
+
+
+class _Placed(Functions):
+    """Functions whose names end with their offset in the expression; an error keeps the one of the innermost call."""
+
+    def call_function(self, function_name, resolved_args):
+        name, offset = function_name.rsplit("_", 1)
+        try:
+            return super().call_function(name, resolved_args)
+        except ERRORS as error:
+            if not hasattr(error, "called"):
+                error.called = (name, int(offset))
+            raise
 
 
 class Query:
@@ -30,14 +49,19 @@ class Query:
         self.expression = re.sub(r"\s", " ", str(expression))  # one line, so that the caret stands below the fault
         try:
             self._compiled = jmespath.compile(self.expression)
-        except JMESPathError as error:
+        except ERRORS as error:
             raise self._error(error)
 
     def ask(self, document: Any) -> Any:
         """The value of the expression; raises AetherError (``bad_input``) for what shows only with a document."""
         try:
             return self._compiled.search(document)
-        except JMESPathError as error:
+        except ERRORS:
+            pass
+        placed = CALL.sub(lambda m: "%s_%d" % (m.group(), m.start()) if m.group("name") else m.group(), self.expression)
+        try:
+            return jmespath.compile(placed).search(document, options=jmespath.Options(custom_functions=_Placed()))
+        except ERRORS as error:
             raise self._error(error)
 
     def not_boolean(self, value: Any) -> AetherError:
@@ -52,7 +76,11 @@ class Query:
 
     def _error(self, error) -> AetherError:
         position, text = self._place(error)
-        return AetherError("bad_input", "Option '%s' is no JMESPath that can be used: %s:\n%s" % (self.where, text, self.marked(position)), expression=self.expression, position=position)
+        # With another document the same expression may do: what it takes the wrong value of can be null now.
+        return AetherError(
+            "bad_input", "Option '%s' is no JMESPath that can be used: %s:\n%s" % (self.where, text, self.marked(position)),
+            expression=self.expression, position=position, by_value=not isinstance(error, (ParseError, UnknownFunctionError, RecursionError)),
+        )
 
     def _place(self, error):
         """(offset of the fault in the expression, what is wrong)."""
@@ -63,17 +91,13 @@ class Query:
             if at is None or at >= len(self.expression):
                 return len(self.expression), "it ends too early"
             return at, "'%s' does not belong here" % error.token_value
-        name = self._function(error)
-        found = re.search(r"\b%s\s*\(" % re.escape(name), self.expression) if name else None
-        at = found.start() if found else 0
+        name, at = getattr(error, "called", (None, 0))
         if isinstance(error, ArityError):
             return at, "%s() takes %s, not %d, arguments" % (name, error.expected_arity, error.actual_arity)
+        if isinstance(error, UnknownFunctionError):
+            return at, "there is no function %s()" % name
         if isinstance(error, JMESPathTypeError):
             return at, "%s() does not take %s, which is %s" % (name, str(error.current_value)[:60], error.actual_type)
-        return at, "there is no function %s()" % name if name else str(error).splitlines()[0] if str(error) else "it is empty"
-
-    @staticmethod
-    def _function(error) -> Optional[str]:
-        name = getattr(error, "function_name", None)
-        told = re.search(r"function: (\w+)\(", str(error))
-        return str(name) if name else told.group(1) if told else None
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        sign = re.match(r"'([<>]=?)'", text)
+        return at if name else max(0, self.expression.find(sign.group(1) if sign else "[" if "slice" in text else "")), text

@@ -30,7 +30,7 @@ options:
   wait_for:
     description:
       - JMESPath expressions over RV(document) that must all be true at the same moment. Looks again until they are.
-      - One that is neither true nor false is an error. Null counts as not yet true while something cannot be read.
+      - One that is neither true nor false is an error. Null, and what trips over null, counts as not yet true while something cannot be read or nobody leads.
     type: list
     elements: str
     default: []

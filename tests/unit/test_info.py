@@ -10,10 +10,14 @@ import threading
 import time
 
 import pytest
+from ansible_collections.pragmatica.aether.plugins.module_utils.client import EndpointTrouble
+from ansible_collections.pragmatica.aether.plugins.module_utils.dialects import v1
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import info, session
 from ansible_collections.pragmatica.aether.plugins.module_utils.query import Query
 from fakes import run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from simnode.testing import SimCluster
 
 CART = "org.example:cart:1.0.0"
@@ -83,7 +87,10 @@ def test_the_deadline_says_what_is_not_true(three):
 
 @pytest.mark.parametrize("expression,position,part", [
     ("members[?ready", 14, "ends too early"), ("members[*].#id", 11, "'#' does not belong here"), ("a b", 2, "'b' does not belong here"), ("size(members) > `2`", 0, "no function size()"),
-    ("majority && length(leader, voters) == `3`", 12, "arguments"), ("leader != 'x' && abs(leader) > `0`", 17, "does not take n1"), ("", 0, ""),
+    ("majority && length(leader, voters) == `3`", 12, "arguments"), ("leader != 'x' && abs(leader) > `0`", 17, "does not take n1"), ("", 0, "cannot be empty"),
+    ("length(leader) > `1` && length(can_lose) > `1`", 24, "does not take 1"), ("leader != 'abs(x)' && abs(leader) > `0`", 22, "does not take n1"), ("members[?length(abs(id)) > `1`]", 16, "abs() does not take n1"),
+    ("members[?id == 'x' || size(id) > `1`]", 22, "no function size()"), ("length(voters) == `3` && length (`1`) == `3`", 25, "does not take 1"), ("members[?id > `1`].id", 12, "not supported"), ("voters[::0]", 6, "step cannot be zero"),
+    ("merge(@, leader_of) == `1`", 0, "NoneType"),
 ])
 def test_an_error_in_an_expression_shows_where(three, expression, position, part):
     error = refused(three, query=expression)
@@ -101,6 +108,39 @@ def test_a_caret_stands_below_the_fault_of_an_expression_in_lines():
     with pytest.raises(AetherError) as caught:
         Query("members[0]\n  && ]", "query")
     assert caught.value.message.splitlines()[-1].index("^") - 4 == len("members[0]   && ")
+
+
+def test_a_condition_that_trips_over_what_could_not_be_read_waits_for_it(three, monkeypatch):
+    who, read = v1.TELLS["alerts"]
+    left = [2]
+
+    def broken(asker, endpoint):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise EndpointTrouble("error", "not now")
+        return read(asker, endpoint)
+
+    monkeypatch.setitem(v1.TELLS, "alerts", (who, broken))
+    result = run(info, three, wait_for=["length(alerts.active) == `0`"], timeout=10.0)
+    assert result["waited"]["polls"] == 3 and result["troubles"] == []
+    left[0] = 1000
+    error = refused(three, wait_for=["length(alerts.active) == `0`"], timeout=0.3)
+    assert error.kind == "not_met" and "`0` is null" in error.message and "alerts could not be read: not now" in error.message
+    assert "no function size()" in refused(three, wait_for=["size(alerts) == `0`"], timeout=5.0).message
+    assert "ends too early" in refused(three, wait_for=["alerts ||"], timeout=5.0).message
+
+
+@given(st.text(alphabet="ab'`\"[](){}*&|!=<>.,:@?-01 \\\\", max_size=14) | st.recursive(
+    st.sampled_from(["a", "b.c", "`1`", "'x'", "@", "*", "[0]", "[::0]", "a[*]"]),
+    lambda e: st.builds("{}({}, {})".format, st.sampled_from(["merge", "max_by", "contains", "join"]), e, e) | st.builds("{} {} {}".format, e, st.sampled_from(["<", ">=", "==", "&&", "||", "|"]), e) | st.builds("a[?{}]".format, e), max_leaves=4,
+))
+@settings(max_examples=200, deadline=None)
+def test_no_expression_makes_it_fall_over_and_the_caret_is_below_it(expression):
+    try:
+        Query(expression, "query").ask({"a": [{"b": 1}, {"b": "x"}], "b": {"c": None}})
+    except AetherError as error:
+        line, caret = error.message.splitlines()[-2:]
+        assert error.kind == "bad_input" and line[4:] == expression and 4 <= caret.index("^") <= len(line) and caret.strip() == "^"
 
 
 def test_an_unwell_cluster_is_told_and_waited_for():
@@ -124,3 +164,4 @@ def test_what_a_dialect_does_not_tell_is_null_and_said():
         result = run(info, cluster, gather=["all"])
         assert [m["node"] for m in result["document"]["metrics"]] == cluster.ids and result["document"]["metrics"][0]["cpu"] == 0.12
         assert result["document"]["thresholds"] is None and any("does not tell thresholds" in t for t in result["troubles"])
+        assert "does not tell alerts" in refused(cluster, wait_for=["length(alerts.active) == `0`"], timeout=0.2).message

@@ -71,7 +71,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
         troubles=troubles,
     )
     if waited is not None and not waited.met:
-        raise AetherError("not_met", "After %.0f s not true: %s." % (waited.seconds, "; ".join(told)), conditions=[c.expression for c in conditions], last=told, result=result)
+        raise AetherError("not_met", "After %.0f s not true: %s." % (waited.seconds, "; ".join(told + [t.rstrip(".") for t in troubles])), conditions=[c.expression for c in conditions], last=told, result=result)
     if query is not None:
         try:
             result["answer"] = query.ask(document)
@@ -95,17 +95,29 @@ def wait_for(session: Session, conditions: List[Query], wanted, timeout: float):
     def poll():
         look = Look(session.observe())
         document, troubles = gather(session, look, wanted)
-        values = [(c, c.ask(document)) for c in conditions]
-        for condition, value in values:
-            # What a member could not tell now is null, and may be told at the next look.
-            if not isinstance(value, bool) and not (value is None and (troubles or not look.verdict.holds("majority"))):
-                raise condition.not_boolean(value)
-        told = ["%s is %s" % (c.expression, "null" if v is None else "false") for c, v in values if v is not True]
+        partly = bool(troubles) or not look.verdict.holds("majority") or session.dialect.HAS_LEADER and look.verdict.leader is None
+        told = [text for text in (untrue(c, document, partly) for c in conditions) if text]
         seen.update(look=look, document=document, troubles=troubles, told=told)
         return not told, "; ".join(told) or "all conditions are true"
 
     waited = session.wait(poll, timeout)
     return waited, seen["look"], seen["document"], seen["troubles"], seen["told"]
+
+
+def untrue(condition: Query, document: Dict[str, Any], partly: bool) -> str:
+    """Why ``condition`` does not hold, empty when it does; raises AetherError for one that is not true or false.
+
+    ``partly``: something could not be told, is null now, and may be told at the next look; what trips over that is not true yet.
+    """
+    try:
+        value = condition.ask(document)
+    except AetherError as error:
+        if not (partly and error.data["by_value"]):
+            raise
+        value = None
+    if not isinstance(value, bool) and not (value is None and partly):
+        raise condition.not_boolean(value)
+    return "" if value is True else "%s is %s" % (condition.expression, "null" if value is None else "false")
 
 
 def gather(session: Session, look: Look, wanted) -> Tuple[Dict[str, Any], List[str]]:
