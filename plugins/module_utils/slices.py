@@ -202,7 +202,7 @@ def plan_scale(seen: Layout, documents: Sequence[Document], artifact: str, insta
         plan.refuse("below_minimum", "%s is to have %d, and the minimum in its blueprint is %d: apply the blueprint with a lower minAvailable first." % (artifact, instances, least))
     has_targets = artifact in seen.targets
     now = seen.targets[artifact] if has_targets else len(seen.hosts.get(artifact, ()))
-    plan.before = {artifact: now}
+    plan.before = dict({a: len(seen.hosts.get(a, ())) for a in plan.gone}, **{artifact: now})
     _place(plan, seen, artifact, instances, allowed)
     if not has_targets:
         plan.targets = {}

@@ -67,7 +67,7 @@ options:
     type: bool
     default: false
   allow_downtime:
-    description: Whether all slices of the blueprint may be down for some seconds, for O(prune).
+    description: Whether all slices of the blueprint may be down for some seconds, for O(prune) or O(rollback_on_failure).
     type: bool
     default: false
   allow_swap:
@@ -83,11 +83,13 @@ options:
     type: bool
     default: false
   rollback_on_failure:
-    description: Whether to put back the previous count or blueprint when an instance fails or the wait is over. Not when somebody else has changed the count.
+    description:
+      - Whether to put back the previous count or blueprint when an instance fails or the wait is over. Not when somebody else has changed the count.
+      - Slices that the new blueprint added go with O(allow_downtime) only, for the whole blueprint is deleted and applied again then.
     type: bool
     default: false
   timeout:
-    description: Seconds to wait in each step that waits.
+    description: Seconds to wait in each step that waits. A blueprint that no member shows by then gets 10 more, so that one that was rejected is recognised.
     type: float
     default: 60.0
   stable_for:

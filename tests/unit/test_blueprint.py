@@ -24,7 +24,7 @@ from ansible_collections.pragmatica.aether.plugins.module_utils.dialects import 
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import blueprint, session
 from fakes import run
-from simnode.api import Api
+from simnode.api import Api, Failure
 from simnode.testing import SimCluster
 
 ID, OTHER = "org.example:all:1.0.0", "org.example:other:1.0.0"
@@ -74,6 +74,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(blueprint, "SOON", 0.02)
     monkeypatch.setattr(blueprint, "NOT_TAKEN_AFTER", 0.5)
     monkeypatch.setattr(blueprint, "LAGGING", 0.3)
+    monkeypatch.setattr(blueprint, "SHOWS_AFTER", 0.5)
     monkeypatch.setattr(client, "FIRST_BACK_OFF", 0.03)
 
 
@@ -225,6 +226,34 @@ def test_an_artifact_that_cannot_be_resolved_is_said_by_the_member(three):
     assert error.kind == "write_failed" and "Artifact not found" in error.message and ids(three) == []
 
 
+def test_a_member_is_asked_as_well_and_what_it_says_is_a_refusal_in_check_mode_too(three, monkeypatch):
+    monkeypatch.setattr(v1, "validate", lambda asker, endpoint, text: (["No room for %s." % text.split('"')[1]], ["It is big."]))
+    for check_mode in (True, False):
+        error = refused(three, check_mode=check_mode, content=toml(cart=(2, 1)))
+        assert [r["code"] for r in error.data["refusals"]] == ["invalid"] and "No room for %s." % ID in error.message and error.data["result"]["remarks"][-1] == "It is big." and ids(three) == []
+    error = refused(three, content=toml(cart=(2, 1)), validate_only=True)
+    assert error.kind == "bad_input" and error.data["findings"] == ["No room for %s." % ID]
+
+
+def test_the_members_own_word_on_a_blueprint_is_asked_without_a_write(three):
+    asker = Client([Endpoint(three.endpoints["n1"])], allow_writes=False)
+    assert v1.validate(asker, asker.endpoints[0], toml(cart=(2, 1))) == ([], [])
+    assert "minAvailable must be" in v1.validate(asker, asker.endpoints[0], toml(cart=(2, 3)))[0][0]
+    asker.close()
+
+
+def test_check_mode_says_what_only_the_attempt_will_tell(three):
+    plan = applied(three, check_mode=True, content=toml(cart=(2, 1)))
+    assert len(plan["remarks"]) == 1 and "%s is not in the cluster's repository" % CART in plan["msg"]
+    assert applied(three, content=toml(cart=(2, 1)))["remarks"] == []
+
+
+def test_it_is_true_for_as_long_as_asked(three):
+    given(three, cart=(1, 1))
+    done = applied(three, artifact=CART, instances=2, stable_for=0.5)
+    assert done["waited"]["seconds"] >= done["true_after"] + 0.45
+
+
 def test_validating_sends_nothing(three):
     assert not applied(three, content=toml(cart=(9, 1)), validate_only=True, check_mode=True)["changed"] and ids(three) == []
     assert "is valid" in applied(three, artifact=CART, instances=9, validate_only=True)["msg"]
@@ -250,6 +279,35 @@ def test_what_is_rejected_without_a_word_is_recognised_and_deleted(three):
         three.set(node, reject_blueprint=True)
     error = refused(three, content=toml(cart=(2, 1)))
     assert error.kind == "rejected" and "without a word" in error.message and error.data["rolled_back"] is True and ids(three) == []
+
+
+def test_what_is_rejected_is_deleted_when_the_deadline_is_short_and_when_the_answer_was_an_error(three):
+    for node in three.ids:
+        three.set(node, reject_blueprint=True)
+    assert refused(three, content=toml(cart=(2, 1)), timeout=0.1).kind == "rejected" and ids(three) == []
+    for node in three.ids:
+        three.set(node, error_but_applied=True)
+    error = refused(three, content=toml(cart=(2, 1)))
+    assert error.kind == "rejected" and len([a for a in error.data["result"]["actions"] if a["method"] == "POST"]) == 1 and ids(three) == []
+
+
+@pytest.mark.parametrize("theirs", [1, 2])
+def test_a_slice_that_another_blueprint_takes_at_the_same_moment(three, monkeypatch, theirs):
+    original = blueprint.Work.apply
+
+    def late(self, wanted):
+        # The other controller is faster, after this one has looked.
+        given(three, cart=(theirs, 1))
+        original(self, wanted)
+
+    monkeypatch.setattr(blueprint.Work, "apply", late)
+    error = refused(three, content=toml(OTHER, cart=(2, 1), shop=(1, 1)))
+    if theirs == 1:
+        assert error.kind == "rejected" and "the blueprint %s has it since" % ID in error.message and error.data["artifacts"] == [CART] and error.data["rolled_back"]
+        assert ids(three) == [ID] and list(shown(three)) == [CART] and count(three) == 1
+    else:
+        # With the same count nothing tells whose it is, so nothing is deleted.
+        assert error.kind == "overruled" and "in the blueprint %s as well" % ID in error.message and sorted(ids(three)) == [ID, OTHER]
 
 
 def test_what_is_rejected_of_a_blueprint_that_was_there_puts_the_old_one_back(three):
@@ -306,6 +364,17 @@ def test_an_instance_that_had_failed_before_does_not_end_the_change_that_mends_i
     assert done["changed"] and settled(three) and len(done["instances"][CART]) == 2
 
 
+@pytest.mark.parametrize("downtime", [False, True])
+def test_a_slice_that_was_added_and_fails_goes_only_with_downtime_and_is_named_without(three, downtime):
+    given(three, cart=(2, 1))
+    applied(three, artifact=CART, instances=3)
+    for node in three.ids:
+        three.set(node, slice_fail="shop")
+    error = refused(three, content=toml(cart=(2, 1), shop=(1, 1)), rollback_on_failure=True, allow_downtime=downtime)
+    assert error.kind == "failed" and error.data["rolled_back"] is downtime and count(three) == 3 and len(three.get("n1", "/api/blueprint/" + ID)["slices"]) == 1
+    assert (SHOP in shown(three)) is not downtime and ("%s was added and stays" % SHOP in error.message) is not downtime
+
+
 def test_a_new_blueprint_that_fails_is_taken_back(three):
     for node in three.ids:
         three.set(node, slice_fail="cart")
@@ -328,6 +397,33 @@ def test_an_error_that_was_applied_is_no_error_and_is_not_sent_twice(three):
     done = applied(three, artifact=CART, instances=3)
     assert done["changed"] and len(done["actions"]) == 1 and count(three) == 3 and settled(three)
     assert applied(three, content=toml(cart=(1, 1)))["changed"] and count(three) == 1
+
+
+@pytest.mark.parametrize("wanted,change", [((2, 2), "at least 1 -> at least 2"), ((3, 1), "in the blueprint")])
+def test_a_write_that_was_refused_is_not_taken_for_one_that_took_effect(three, monkeypatch, wanted, change):
+    """Neither a minimum nor the count that is kept shows in the wanted counts, which are as they should be."""
+    given(three, cart=(2, 1))
+    if wanted[0] == 3:
+        applied(three, artifact=CART, instances=3)
+    kept = three.get("n1", "/api/blueprint/" + ID)
+
+    async def no(self, changes, timeout=None):
+        raise Failure("Promise timed out after 10000ms")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Api, "write", no)
+        error = refused(three, content=toml(cart=wanted))
+    assert error.kind == "write_failed" and "Promise timed out" in error.message and three.get("n1", "/api/blueprint/" + ID) == kept
+    assert change in "".join(applied(three, content=toml(cart=wanted))["blueprint"]["changes"])
+
+
+def test_a_lost_answer_to_a_blueprint_is_read_again(three):
+    for node in three.ids:
+        three.set(node, hang_writes="after")
+    done = applied(three, content=toml(cart=(2, 1)), read_timeout=0.3)
+    assert done["changed"] and [a["method"] for a in done["actions"]] == ["POST"] and settled(three) and count(three) == 2
+    gone = applied(three, id=ID, state="absent", read_timeout=0.3)
+    assert [a["method"] for a in gone["actions"]] == ["DELETE"] and ids(three) == [] and shown(three) == {}
 
 
 def test_an_answer_that_is_lost_after_the_write_is_read_again(three):
@@ -450,7 +546,16 @@ def test_the_runbooks_program_scales_up_and_down(runbook):
     assert not applied(runbook, artifact=CART, instances=3, cli=CLI)["changed"]
     assert applied(runbook, artifact=CART, instances=2, cli=CLI)["changed"] and len(active()) == 2
     assert [r["code"] for r in refused(runbook, artifact=CART, instances=4, cli=CLI).data["refusals"]] == ["unplaceable"]
-    assert [r["code"] for r in refused(runbook, artifact="org.example:cart:2.0.0", instances=2, cli=CLI).data["refusals"]] == ["swap"]
+    two = "org.example:cart:2.0.0"
+    assert [r["code"] for r in refused(runbook, artifact=two, instances=1, cli=CLI).data["refusals"]] == ["swap"]
+    plan = applied(runbook, check_mode=True, artifact=two, instances=1, cli=CLI, allow_swap=True)
+    swapped = applied(runbook, artifact=two, instances=1, cli=CLI, allow_swap=True)
+    assert swapped["diff"] == plan["diff"] and yaml.safe_load(plan["diff"]["before"]) == {"slices": [{"artifact": CART, "instances": 2}]} and yaml.safe_load(plan["diff"]["after"]) == {"slices": [{"artifact": two, "instances": 1}]}
+    assert active() == [] and not applied(runbook, artifact=two, instances=1, cli=CLI)["changed"]
+    for node in runbook.ids:
+        runbook.set(node, slice_fail="cart:1")
+    error = refused(runbook, artifact=CART, instances=2, cli=CLI, allow_swap=True, rollback_on_failure=True)
+    assert error.kind == "failed" and error.data["rolled_back"] is True and {s["artifact"] for s in runbook.get("n1", "/slices")} == {two}
     assert refused(runbook, content=toml(cart=(1, 1)), cli=CLI).kind == "cannot"
 
 
@@ -466,6 +571,38 @@ def test_a_program_that_is_missing_says_no_or_does_nothing(runbook, tmp_path):
     assert seen[0] == "--host" and seen[1].startswith("127.0.0.1:") and seen[2:] == ["-c", "blueprint update %s --instances=1" % SHOP]
 
 
+def program(folder, *lines):
+    path = folder / "aether-cli"
+    path.write_text("#!/bin/sh\n%s\n" % "\n".join(lines), encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_an_error_of_the_program_that_was_applied_is_no_error_and_is_not_repeated(runbook, tmp_path, monkeypatch):
+    name = "org.example:late:1.0.0"
+    monkeypatch.setattr(blueprint, "SHOWS_AFTER", 10.0)
+    late = program(tmp_path, "echo x >> %s/calls" % tmp_path, "(sleep 0.2; %s %s \"$@\" >/dev/null 2>&1) &" % (sys.executable, CLI), 'echo "Error: Promise timed out after 10000ms"', "exit 1")
+    done = applied(runbook, artifact=name, instances=2, cli=late)
+    assert done["changed"] and sorted(done["instances"][name].values()) == ["ACTIVE"] * 2 and (tmp_path / "calls").read_text(encoding="utf-8") == "x\n"
+
+
+def test_somebody_else_who_wants_more_on_the_runbooks_api_is_reported_and_not_fought(runbook, tmp_path):
+    name = "org.example:both:1.0.0"
+    both = program(tmp_path, '%s %s "$@"' % (sys.executable, CLI), '%s %s --host "$2" -c "blueprint update %s --instances=3" >/dev/null' % (sys.executable, CLI, name))
+    error = refused(runbook, artifact=name, instances=1, cli=both, timeout=1.5, rollback_on_failure=True)
+    assert error.kind == "overruled" and (error.data["wanted"], error.data["shown"]) == (1, 3) and "rolled_back" not in error.data
+    assert len([s for s in runbook.get("n1", "/slices") if s["artifact"] == name]) == 3
+
+
+def test_what_the_runbooks_api_rejects_without_a_word_is_named_at_the_deadline(runbook):
+    for node in runbook.ids:
+        runbook.set(node, reject_blueprint=True)
+    error = refused(runbook, artifact="org.example:never:1.0.0", instances=2, cli=CLI, timeout=0.5)
+    for node in runbook.ids:
+        runbook.set(node, reject_blueprint=False)
+    assert error.kind == "not_settled" and "0 of 2 active" in error.message and "The program said: org.example:never:1.0.0 is to have 2 instances." in error.message
+
+
 # --- the examples of the documentation, through both doors -------------------------------------------------------------------------
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -477,17 +614,14 @@ def examples(module):
 
 
 def played(folder, cluster, *arguments, only=None):
-    """Every example, or the first ``only`` of each module, twice, in their order; (exit code, output, changed of each task of the two rounds)."""
+    """Every example, or the first ``only`` of each module, in their order and each twice; (exit code, output, changed of each task)."""
     tasks = []
     for module in ("aether_artifact", "aether_blueprint", "aether_info"):
-        for turn in ("first", "second"):
-            for number, example in enumerate(examples(module)[:only]):
-                name = "pragmatica.aether." + module
-                if name in example:
-                    example[name]["endpoints"] = cluster.endpoint_list()
-                    example.pop("delegate_to")
-                    tasks.append(dict(example, name="%s %s %d" % (module, turn, number)))
-    tasks = [t for t in tasks if "debug" not in str(list(t))]
+        for number, example in enumerate(examples(module)[:only]):
+            if "pragmatica.aether." + module in example:
+                example["pragmatica.aether." + module]["endpoints"] = cluster.endpoint_list()
+                example.pop("delegate_to")
+            tasks += [dict(example, name="%s %s %d" % (module, turn, number)) for turn in ("first", "second")]
     defaults = {"pragmatica.aether.aether_blueprint": {"stable_for": 0.1, "timeout": 10}}
     play = folder / "play.json"
     play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "module_defaults": defaults, "tasks": tasks}]), encoding="utf-8")
@@ -517,8 +651,8 @@ def test_every_example_works_and_changes_nothing_the_second_time(own, folder):
     code, text, changed = played(folder, own)
     assert code == 0, text[-3000:]
     first = [t for t, c in changed.items() if c and " first " in t]
-    # The example with data and the one that scales its slice undo each other; everything else is there the second time.
-    assert len(first) == 5 and [t for t, c in changed.items() if c and " second " in t] == ["aether_blueprint second 1", "aether_blueprint second 2"]
+    assert len(changed) == 2 * sum(len(examples(m)) for m in ("aether_artifact", "aether_blueprint", "aether_info"))
+    assert first == ["aether_artifact first 0"] + ["aether_blueprint first %d" % n for n in (0, 1, 2, 4)] and not [t for t, c in changed.items() if c and " second " in t]
 
 
 def test_the_other_door_gives_the_same(own, folder):

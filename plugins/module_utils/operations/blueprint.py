@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from .. import slices
 from ..client import EndpointTrouble
-from ..model import AetherError
+from ..model import ACTIVE, AetherError
 from ..placement import layout, witnesses
 from ..slices import ALLOWABLE, Blueprint, Document, Plan, Slice
 from ..waiting import SOON, Waited
@@ -58,6 +58,8 @@ LAGGING = 5.0
 FAILED_LOOKS = 3
 OVERRULED_LOOKS = 3
 CLI_TIMEOUT = 30.0
+# Seconds in which an error of the program's must show as applied after all.
+SHOWS_AFTER = 3.0
 TAKE_BACK_TIMEOUT = 30.0
 
 
@@ -242,10 +244,14 @@ class Work:
             return
         try:
             places = dialect.repositories(client, member)
-            missing = [a for a in new if dialect.stored(client, member, a) is None] if places == ["builtin"] else []
+            asked = places == ["builtin"] or self.session.check_mode
+            missing = [a for a in new if dialect.stored(client, member, a) is None] if asked else []
         except EndpointTrouble:
             return  # the answer to the write tells
         for artifact in missing:
+            if places != ["builtin"]:
+                self.remarks.append("%s is not in the cluster's repository; whether the nodes find it elsewhere shows only when the blueprint is applied." % artifact)
+                continue
             self.plan.refuse("artifact", "%s is not in the cluster's repository: put it there with aether_artifact first." % artifact)
 
     # --- changing ----------------------------------------------------------------------------------------------------------
@@ -272,16 +278,31 @@ class Work:
         self.write(self.session.dialect.scale(artifact, instances), "%s is to have %d instances" % (artifact, instances), lambda: slices.shown_targets(*self.seen(), artifact) == {instances})
 
     def apply(self, blueprint: Blueprint) -> None:
+        wanted = {s.artifact: s.instances for s in blueprint.slices}
+        before = self.kept(blueprint.id)
+
         def took_effect():
             observation, verdict = self.seen()
-            return all(blueprint.id in observation.view(i).blueprints for i in witnesses(observation, verdict)) and all(slices.shown_targets(observation, verdict, s.artifact) == {s.instances} for s in blueprint.slices)
+            views = [observation.view(i) for i in witnesses(observation, verdict)]
+            if not views or not all(blueprint.id in v.blueprints for v in views):
+                return False
+            self.refresh_documents()
+            if self.kept(blueprint.id) != wanted or before != wanted:
+                # What is kept tells that it arrived; whether it is taken shows while it is followed.
+                return self.kept(blueprint.id) == wanted
+            return all((v.targets.get(s.artifact), v.minimums.get(s.artifact)) == (s.instances, s.minimum) for s in blueprint.slices for v in views)
 
         self.write(self.session.dialect.apply(blueprint.text), "; ".join(self.plan.changes) or "as it was", took_effect)
+
+    def kept(self, identity: str) -> Optional[Dict[str, int]]:
+        """artifact -> instances of a blueprint as it was read last, None when there was none."""
+        return next((dict(d.slices) for d in self.documents if d.id == identity), None)
 
     def delete(self, identity: str, why: str) -> None:
         def took_effect():
             observation, verdict = self.seen()
-            return not any(identity in observation.view(i).blueprints for i in witnesses(observation, verdict))
+            who = witnesses(observation, verdict)
+            return bool(who) and not any(identity in observation.view(i).blueprints for i in who)
 
         self.write(self.session.dialect.delete(identity), "%s: %s" % (identity, why), took_effect)
 
@@ -290,7 +311,7 @@ class Work:
 
     def command(self, artifact: str, instances: int) -> None:
         """By the runbook's program, without a shell. Its exit code says little, so what the members show decides."""
-        member = self.best_id()
+        member, before = self.best_id(), slices.spread(self.look.observation, self.look.verdict)[1].get(artifact, {})
         line = self.session.dialect.update(artifact, instances)
         words = [self.params["cli"], "--host", urlsplit(self.best().url).netloc, "-c", line]
         self.session.actions.append({"method": "CLI", "path": line, "node": member, "why": "%s is to have %d instances" % (artifact, instances), "sent": not self.session.check_mode})
@@ -306,16 +327,37 @@ class Work:
         text = " ".join(done.stdout.decode("utf-8", "replace").split())[-300:]
         self.said = text or "nothing"
         if done.returncode or text.lower().startswith("error"):
-            self.look = Look(self.session.observe())
-            seen = layout(self.look.observation, self.look.verdict)
-            if seen is None or len(seen.hosts.get(artifact, ())) == self.plan.before.get(artifact):
+            def changed():
+                now = slices.spread(*self.seen())[1].get(artifact, {})
+                return bool(witnesses(self.look.observation, self.look.verdict)) and now != before, slices.progress(self.look.observation, self.look.verdict, self.plan)
+
+            # Never sent again: an error may have been applied, and that shows only after a moment.
+            if not self.session.wait(changed, SHOWS_AFTER, longest_pause=SOON).met:
                 raise AetherError("write_failed", "%s says (exit code %d): %s" % (" ".join(words), done.returncode, self.said), node=member)
 
     # --- following ---------------------------------------------------------------------------------------------------------
 
     def follow(self) -> None:
         """Until the plan is true in every view with state; raises when it fails, is not taken, is overruled, or is late."""
-        self.wait_for(self.plan, "true", Watch(self))
+        watch = Watch(self)
+        try:
+            self.wait_for(self.plan, "true", watch)
+        except AetherError as error:
+            artifact = error.data.get("artifact")
+            if error.kind == "overruled" and not watch.ours.get(artifact) and artifact in self.rivals():
+                raise rejected([artifact], "the blueprint %s has it since" % self.rivals()[artifact])
+            raise
+        for artifact, other in sorted(self.rivals().items()):
+            text = "%s has %d instances, and since this began it is in the blueprint %s as well: the cluster takes it from one of them, and nothing tells which. Take it out of the other." % (artifact, self.plan.wanted[artifact], other)
+            raise AetherError("overruled", text, artifact=artifact, wanted=self.plan.wanted[artifact], shown=self.plan.wanted[artifact])
+
+    def rivals(self) -> Dict[str, str]:
+        """Slices of the blueprint that was applied -> another blueprint that has them too; there was none before."""
+        if self.plan.step not in ("apply", "replace"):
+            return {}
+        self.refresh_documents()
+        owners = {slices.base(a): d.id for d in self.documents if d.id != self.request.id for a in d.slices}
+        return {a: owners[slices.base(a)] for a in self.plan.targets if slices.base(a) in owners}
 
     def wait_for(self, plan: Plan, what: str, watch=None, timeout: Optional[float] = None) -> None:
         since = {"late": None}
@@ -343,15 +385,28 @@ class Work:
             return not lacks, slices.progress(observation, verdict, plan) + ("; %s" % elsewhere[0] if elsewhere and best else "")
 
         waited = self.session.wait(poll, timeout, stable_for=self.params["stable_for"], longest_pause=SOON)
+        if not waited.met and watch is not None and watch.waiting_since is not None and plan.step in ("apply", "replace"):
+            # A rejected blueprint must not stay, for it comes alive at the next change of leader; that it was rejected shows only after a while.
+            more = self.session.wait(poll, NOT_TAKEN_AFTER, stable_for=self.params["stable_for"], longest_pause=SOON)
+            waited = Waited(more.met, waited.seconds + more.seconds, waited.polls + more.polls, more.last)
         self.waited = Waited(waited.met, self.waited.seconds + waited.seconds, self.waited.polls + waited.polls, waited.last)
         if since.get("names"):
             self.remarks.append("%s has lost its state meanwhile and shows nothing of this: stop it and start it again." % ", ".join(since["names"]))
         if not waited.met:
+            self.overruled_by_more(plan)
             left = slices.stuck(self.look.observation, self.look.verdict, plan)
             said = " The program said: %s." % self.said.rstrip(".") if self.said else ""
             if plan.step == "delete":
                 said = " A slice that the autoscaler has changed stays when its blueprint is deleted: apply the blueprint once more, then delete it."
             raise AetherError("not_settled", "Not %s after %.0f s: %s.%s" % (what, waited.seconds, "; ".join(left) or waited.last, said), left=left, last=waited.last)
+
+    def overruled_by_more(self, plan: Plan) -> None:
+        """At the deadline, where no counts are shown: more than there were and more than ours, all active, is what somebody else wants."""
+        seen = layout(self.look.observation, self.look.verdict)
+        for artifact, wanted in sorted(plan.wanted.items()) if seen and not plan.targets else ():
+            states = [i.state for i in seen.hosts.get(artifact, {}).values()]
+            if len(states) > max(wanted, self.plan.before.get(artifact, 0)) and set(states) == {ACTIVE}:
+                raise overruled(artifact, wanted, len(states))
 
     def seen(self):
         """A new look: (observation, verdict)."""
@@ -370,7 +425,7 @@ class Work:
             entries = tuple(Slice(a, c, max(1, min(c, minimums.get(a, 1)))) for a, c in sorted(own.slices.items()))
             kept = Blueprint(own.id, entries)
             kept = replace(kept, text=slices.to_toml(kept))
-        names = [self.request.artifact] if self.request.artifact else list(own.slices if own else ())
+        names = list(self.plan.before if self.request.artifact else own.slices if own else ())
         return {"blueprint": kept, "counts": {a: targets.get(a, self.plan.before.get(a, 0)) for a in names}}
 
     def taken_back(self, error: AetherError, previous: Dict[str, Any]) -> AetherError:
@@ -392,17 +447,25 @@ class Work:
         self.seen()
         request, counts, blueprint = self.request, dict(previous["counts"]), previous["blueprint"]
         back = Plan(wanted=counts, targets={} if self.session.dialect.COMMANDS else counts)
+        names = {slices.base(a) for a in counts}
+        added = [a for a in self.there(self.plan.targets) if slices.base(a) not in names and not self.plan.before.get(a)]
         if request.artifact is not None:
             if self.session.dialect.COMMANDS:
-                if not counts[request.artifact]:
+                old = [(a, c) for a, c in sorted(counts.items()) if c]
+                if not old:
                     raise AetherError("cannot", "%s did not run before, and this API cannot take it away." % request.artifact)
-                self.command(request.artifact, counts[request.artifact])
+                self.command(*old[0])
             elif slices.shown_targets(self.look.observation, self.look.verdict, request.artifact) != {counts[request.artifact]}:
                 self.scale(request.artifact, counts[request.artifact])
         elif blueprint is None:
             self.delete(request.id, "it is taken back")
-            back = Plan(gone=sorted(s.artifact for s in request.blueprint.slices if not self.plan.before.get(s.artifact)))
+            self.refresh_documents()
+            theirs = {a for d in self.documents if d.id != request.id for a in d.slices}
+            back = Plan(gone=sorted(s.artifact for s in request.blueprint.slices if s.artifact not in theirs and not self.plan.before.get(s.artifact)))
         else:
+            if added and self.params["allow_downtime"]:
+                self.delete(request.id, "only so %s goes again" % ", ".join(added))
+                self.wait_for(Plan(gone=sorted(set(added) | set(counts))), "gone", timeout=TAKE_BACK_TIMEOUT)
             self.apply(blueprint)
             kept = {s.artifact: s.instances for s in blueprint.slices}
             for artifact, count in sorted(counts.items()):
@@ -411,7 +474,15 @@ class Work:
         self.wait_for(back, "as it was", timeout=TAKE_BACK_TIMEOUT)
         if request.artifact is None and blueprint is None:
             return "%s is deleted again." % request.id
+        stays = self.there(added)
+        if stays:
+            raise AetherError("cannot", "the counts are as they were, but %s was added and stays, in no blueprint: only deleting %s and applying it again takes it away (allow_downtime: true)." % (", ".join(stays), request.id))
         return "Put back: %s." % ", ".join("%s %d" % (a, c) for a, c in sorted(counts.items()))
+
+    def there(self, artifacts) -> List[str]:
+        """Those of ``artifacts`` that the best witness shows."""
+        seen = layout(self.look.observation, self.look.verdict)
+        return sorted(set(artifacts) & set(seen.hosts)) if seen else []
 
     # --- telling ---------------------------------------------------------------------------------------------------------------
 
@@ -434,7 +505,7 @@ class Work:
         """The slices concerned: wanted count and minimum, as they are or as they are to be."""
         view = self.look.observation.view(self.best_id())
         if self.request.artifact is not None:
-            names = [self.request.artifact]
+            names = [self.request.artifact] + self.plan.gone
         else:
             own = next((d for d in self.documents if d.id == self.request.id), None)
             names = sorted(own.slices if own else {})
@@ -442,7 +513,7 @@ class Work:
         counts = {a: view.targets.get(a, here.count(a) if self.session.dialect.COMMANDS else None) for a in names}
         least = {a: view.minimums.get(a) for a in names}
         if predicted and self.request.artifact is not None:
-            counts[self.request.artifact] = self.request.instances
+            counts.update({a: 0 for a in self.plan.gone}, **{self.request.artifact: self.request.instances})
         elif predicted and self.params["state"] == "absent":
             counts = {}
         elif predicted:
@@ -481,6 +552,16 @@ class Work:
         """artifact -> node -> state of the slices concerned, by the best witness."""
         _, hosts = slices.spread(self.look.observation, self.look.verdict)
         return {a: dict(hosts.get(a, {})) for a in sorted(set(self.plan.wanted) | set(self.plan.gone))}
+
+
+def overruled(artifact: str, wanted: int, now: int) -> AetherError:
+    text = "%s was to have %d instances and is wanted %d times now: somebody else has changed it meanwhile (another controller, or the autoscaler). It is left so." % (artifact, wanted, now)
+    return AetherError("overruled", text, artifact=artifact, wanted=wanted, shown=now)
+
+
+def rejected(artifacts: List[str], why: str) -> AetherError:
+    text = "The cluster answered as if it had taken it, and no member wants %s as asked for: it was rejected without a word%s." % (", ".join(artifacts), why and ", " + why)
+    return AetherError("rejected", text, artifacts=artifacts)
 
 
 class Watch:
@@ -522,11 +603,7 @@ class Watch:
         elif len(shown) == 1 and (self.ours.get(artifact) or shown != {plan.before.get(artifact, 0)}):
             self.others[artifact] = self.others.get(artifact, 0) + 1
             if self.others[artifact] >= OVERRULED_LOOKS:
-                now = next(iter(shown))
-                raise AetherError(
-                    "overruled", "%s was to have %d instances and is wanted %d times now: somebody else has changed it meanwhile (another controller, or the autoscaler). It is left so." % (artifact, wanted, now),
-                    artifact=artifact, wanted=wanted, shown=now,
-                )
+                raise overruled(artifact, wanted, next(iter(shown)))
 
     def check_taken(self, plan, untaken, verdict) -> None:
         """Counts that no member shows for seconds, with a leader there: the answer was "applied", and it was not taken."""
@@ -535,8 +612,4 @@ class Watch:
             return
         self.waiting_since = self.waiting_since or time.monotonic()
         if time.monotonic() - self.waiting_since >= NOT_TAKEN_AFTER:
-            raise AetherError(
-                "rejected", "The cluster answered as if it had taken it, and no member wants %s as asked for: it was rejected without a word%s." % (
-                    ", ".join(untaken), ", most often because another blueprint has the slice" if plan.step != "scale" else ""),
-                artifacts=untaken,
-            )
+            raise rejected(untaken, "most often because another blueprint has the slice" if plan.step != "scale" else "")
