@@ -622,6 +622,10 @@ def played(folder, cluster, *arguments, only=None):
                 example["pragmatica.aether." + module]["endpoints"] = cluster.endpoint_list()
                 example.pop("delegate_to")
             tasks += [dict(example, name="%s %s %d" % (module, turn, number)) for turn in ("first", "second")]
+    return obeyed(folder, tasks, *arguments)
+
+
+def obeyed(folder, tasks, *arguments):
     defaults = {"pragmatica.aether.aether_blueprint": {"stable_for": 0.1, "timeout": 10}}
     play = folder / "play.json"
     play.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "module_defaults": defaults, "tasks": tasks}]), encoding="utf-8")
@@ -659,6 +663,18 @@ def test_the_other_door_gives_the_same(own, folder):
     code, text, changed = played(folder, own, "-e", json.dumps({"aether_in_process": False}), only=1)
     assert code == 0, text[-3000:]
     assert [t for t, c in changed.items() if c] == ["aether_artifact first 0", "aether_blueprint first 0"] and len(changed) == 6
+
+
+def test_both_doors_scale_on_the_runbooks_api_and_send_nothing_in_check_mode(runbook, folder):
+    tasks = []
+    for count, in_process in ((1, True), (2, False)):
+        options = {"artifact": "org.example:doors:1.0.0", "instances": count, "cli": CLI, "endpoints": runbook.endpoint_list()}
+        for turn in ("checked", "first", "second"):
+            tasks.append({"name": "%s %d" % (turn, count), "pragmatica.aether.aether_blueprint": options, "check_mode": turn == "checked", "vars": {"aether_in_process": in_process}})
+    code, text, changed = obeyed(folder, tasks)
+    assert code == 0, text[-3000:]
+    assert changed == {"%s %d" % (t, n): t != "second" for n in (1, 2) for t in ("checked", "first", "second")}
+    assert len([s for s in runbook.get("n1", "/slices") if s["artifact"] == "org.example:doors:1.0.0"]) == 2
 
 
 def test_every_example_in_check_mode_sends_no_write(own, folder, monkeypatch):

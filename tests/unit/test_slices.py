@@ -253,6 +253,22 @@ def test_what_is_stuck_is_named():
     assert slices.progress(observation, judge(observation), plan) == "cart 1/4 (1 ACTIVATING), checkout 0/1 (1 FAILED), pay 0 left"
 
 
+def test_the_table_names_a_wanted_slice_without_instances_and_a_node_off_duty():
+    views = [member(n, THREE, lifecycle={"n1": "ON_DUTY", "n2": "ON_DUTY", "n3": "DRAINING"}, targets={CART: 1, PAY: 2}, instances=(Instance(CART, "n1", "ACTIVE"),)) for n in THREE]
+    table = slices.slice_table(cluster(*views), judge(cluster(*views)))
+    assert table[2].split() == [PAY, "0", "!", "2", "-", "-", "-", "-"] and table[3].split() == ["instances", "1", "1", "0", "off", "duty"]
+    assert "- %s has 0 active instances, 2 wanted." % PAY in table
+
+
+def test_a_runbook_cluster_without_counts_is_marked_for_balance_only():
+    placed = tuple(Instance(a, "n1", "ACTIVE") for a in (CART, SHOP)) + (Instance(PAY, "n2", "ACTIVE"),)
+    views = [member(n, THREE, has_lifecycle=False, has_leader=False, has_lists=False, leader=None, lifecycle={}, instances=placed, targets={}, minimums={}) for n in THREE]
+    observation = cluster(*views)
+    table = slices.slice_table(observation, judge(observation))
+    assert table[1].split() == [CART, "1", "-", "-", "x", "-", "-"] and slices.imbalance(observation, judge(observation)) == ({"n1": 2, "n2": 1, "n3": 0}, ["n1"])
+    assert table[4].split() == ["instances", "3", "2", "!", "1", "0"] and "Out of balance: n1 runs 2; n3 runs 0" in table[-1]
+
+
 def test_the_table_marks_what_is_not_as_wanted_and_out_of_balance():
     placed = tuple(Instance(a, "n1", "ACTIVE") for a in (CART, SHOP, PAY)) + (Instance(CART, "n2", "ACTIVE"), Instance(SHOP, "n2", "ACTIVATING"))
     views = [member(n, THREE, targets={CART: 2, SHOP: 2, PAY: 1}, minimums={CART: 1}, instances=placed) for n in THREE]
@@ -261,4 +277,6 @@ def test_the_table_marks_what_is_not_as_wanted_and_out_of_balance():
     assert table[0].split() == ["SLICE", "ACTIVE", "WANTED", "MINIMUM", "n1", "n2", "n3"]
     assert table[1].split() == [CART, "2", "2", "1", "x", "x", "-"] and table[2].split() == [SHOP, "1", "!", "2", "-", "x", "ACTIVATING", "-"]
     assert "3 !" in table[4] and any("Out of balance: n1 runs 3; n3 runs 0" in line for line in table)
+    nobody = cluster(gone("n1"), gone("n2"), gone("n3"))
+    assert slices.slice_table(nobody, judge(nobody)) == ["No member with state and a quorum answers: nobody can tell where slices are."] and slices.imbalance(nobody, judge(nobody)) == ({}, [])
     assert not [line for line in slices.slice_table(deployed(cart=(2, 1)), judge(deployed(cart=(2, 1)))) if "!" in line or "balance" in line]
