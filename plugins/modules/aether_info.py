@@ -126,10 +126,10 @@ waited:
   type: dict
   sample: {seconds: 3.2, polls: 6}
 failure:
-  description: For branching on a failure, C(kind) and what belongs to it.
+  description: For branching on a failure, C(kind), which is C(bad_input), with C(expression) and C(position) of the fault, or C(not_met), with C(conditions) and in C(last) those that were not true.
   returned: on failure
   type: dict
-  sample: {kind: quorum, codes: [down, lost_majority]}
+  sample: {kind: not_met, conditions: [settled, majority], last: [settled is false]}
 table:
   description: A table for people, line by line.
   returned: always

@@ -75,6 +75,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(blueprint, "NOT_TAKEN_AFTER", 0.5)
     monkeypatch.setattr(blueprint, "LAGGING", 0.3)
     monkeypatch.setattr(blueprint, "SHOWS_AFTER", 0.5)
+    monkeypatch.setattr(blueprint, "TAKE_BACK_TIMEOUT", 10.0)
     monkeypatch.setattr(client, "FIRST_BACK_OFF", 0.03)
 
 
@@ -390,6 +391,17 @@ def test_a_slow_instance_is_named_at_the_deadline(three):
     assert error.kind == "not_settled" and "is ACTIVATING" in error.message and error.data["left"]
 
 
+def test_slices_that_stay_when_their_blueprint_is_deleted_end_with_what_may_help(three, monkeypatch):
+    given(three, cart=(2, 1))
+    monkeypatch.setattr(blueprint, "TAKE_BACK_TIMEOUT", 0.2)
+    monkeypatch.setattr(blueprint.slices, "lacking", lambda observation, verdict, plan: ["%s is still there" % CART])
+    error = refused(three, id=ID, state="absent", timeout=0.2)
+    assert error.kind == "not_settled" and "autoscaler" in error.message and "rolled_back" not in error.data
+    given(three, cart=(2, 1))
+    error = refused(three, id=ID, slices=entries(shop=(1, 1)), prune=True, allow_downtime=True, timeout=0.2)
+    assert error.kind == "not_settled" and "autoscaler" in error.message and error.data["rolled_back"] is False and count(three) == 2
+
+
 def test_an_error_that_was_applied_is_no_error_and_is_not_sent_twice(three):
     given(three, cart=(2, 1))
     for node in three.ids:
@@ -550,7 +562,8 @@ def test_the_runbooks_program_scales_up_and_down(runbook):
     assert [r["code"] for r in refused(runbook, artifact=two, instances=1, cli=CLI).data["refusals"]] == ["swap"]
     plan = applied(runbook, check_mode=True, artifact=two, instances=1, cli=CLI, allow_swap=True)
     swapped = applied(runbook, artifact=two, instances=1, cli=CLI, allow_swap=True)
-    assert swapped["diff"] == plan["diff"] and yaml.safe_load(plan["diff"]["before"]) == {"slices": [{"artifact": CART, "instances": 2}]} and yaml.safe_load(plan["diff"]["after"]) == {"slices": [{"artifact": two, "instances": 1}]}
+    assert swapped["diff"] == plan["diff"] and yaml.safe_load(plan["diff"]["before"]) == {"slices": [{"artifact": CART, "instances": 2}]}
+    assert yaml.safe_load(plan["diff"]["after"]) == {"slices": [{"artifact": two, "instances": 1}]}
     assert active() == [] and not applied(runbook, artifact=two, instances=1, cli=CLI)["changed"]
     for node in runbook.ids:
         runbook.set(node, slice_fail="cart:1")

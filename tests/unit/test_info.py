@@ -132,7 +132,8 @@ def test_a_condition_that_trips_over_what_could_not_be_read_waits_for_it(three, 
 
 @given(st.text(alphabet="ab'`\"[](){}*&|!=<>.,:@?-01 \\\\", max_size=14) | st.recursive(
     st.sampled_from(["a", "b.c", "`1`", "'x'", "@", "*", "[0]", "[::0]", "a[*]"]),
-    lambda e: st.builds("{}({}, {})".format, st.sampled_from(["merge", "max_by", "contains", "join"]), e, e) | st.builds("{} {} {}".format, e, st.sampled_from(["<", ">=", "==", "&&", "||", "|"]), e) | st.builds("a[?{}]".format, e), max_leaves=4,
+    lambda e: st.builds("{}({}, {})".format, st.sampled_from(["merge", "max_by", "contains", "join"]), e, e)
+    | st.builds("{} {} {}".format, e, st.sampled_from(["<", ">=", "==", "&&", "||", "|"]), e) | st.builds("a[?{}]".format, e), max_leaves=4,
 ))
 @settings(max_examples=200, deadline=None)
 def test_no_expression_makes_it_fall_over_and_the_caret_is_below_it(expression):

@@ -396,7 +396,7 @@ class Work:
             self.overruled_by_more(plan)
             left = slices.stuck(self.look.observation, self.look.verdict, plan)
             said = " The program said: %s." % self.said.rstrip(".") if self.said else ""
-            if plan.step == "delete":
+            if plan.gone and not plan.wanted:
                 said = " A slice that the autoscaler has changed stays when its blueprint is deleted: apply the blueprint once more, then delete it."
             raise AetherError("not_settled", "Not %s after %.0f s: %s.%s" % (what, waited.seconds, "; ".join(left) or waited.last, said), left=left, last=waited.last)
 

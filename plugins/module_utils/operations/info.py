@@ -71,7 +71,8 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
         troubles=troubles,
     )
     if waited is not None and not waited.met:
-        raise AetherError("not_met", "After %.0f s not true: %s." % (waited.seconds, "; ".join(told + [t.rstrip(".") for t in troubles])), conditions=[c.expression for c in conditions], last=told, result=result)
+        text = "; ".join(told + [t.rstrip(".") for t in troubles])
+        raise AetherError("not_met", "After %.0f s not true: %s." % (waited.seconds, text), conditions=[c.expression for c in conditions], last=told, result=result)
     if query is not None:
         try:
             result["answer"] = query.ask(document)
