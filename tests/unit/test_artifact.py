@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils import client
+from ansible_collections.pragmatica.aether.plugins.module_utils.dialects import v1
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import artifact, blueprint, session
 from fakes import run
@@ -79,6 +80,22 @@ def test_an_error_or_a_lost_answer_after_the_write_is_no_failure(three, tmp_path
     three.set("n1", error_but_applied=False, hang_writes="after")
     assert len(put(three, jar(tmp_path, "two"), overwrite=True, **mine)["actions"]) == 1
     three.set("n1", hang_writes="")
+
+
+def test_a_member_that_does_not_show_it_is_named_at_the_deadline(three, tmp_path, monkeypatch):
+    original = v1.stored
+    monkeypatch.setattr(v1, "stored", lambda asker, endpoint, name: None if endpoint.name == "n3" else original(asker, endpoint, name))
+    error = refused(three, jar(tmp_path), artifact="com.example:partly:1.0.0", timeout=0.3)
+    assert error.kind == "not_stored" and error.message.endswith("n3 shows none.") and error.data["result"]["changed"]
+
+
+def test_nothing_is_stored_while_a_node_starts_unless_that_is_allowed(three, tmp_path, monkeypatch):
+    mine = {"artifact": "com.example:early:1.0.0"}
+    monkeypatch.setattr(artifact.slices, "cluster_refusals", lambda plan, observation, verdict, allowed: plan.refuse("starting", "n3 is not ready.", allowed))
+    error, told = refused(three, jar(tmp_path), **mine), refused(three, jar(tmp_path), check_mode=True, **mine)
+    assert error.kind == "refused" and "n3 is not ready. (allow_starting: true)" in error.message and error.message == told.message and error.data["result"]["actions"] == []
+    assert put(three, jar(tmp_path), allow_starting=True, **mine)["changed"]
+    assert not put(three, jar(tmp_path), **mine)["changed"]
 
 
 def test_bad_input_at_once_and_what_the_runbook_lacks(three, tmp_path):
