@@ -25,7 +25,7 @@ options:
     choices: [members, lifecycle, slices, blueprints, metrics, thresholds, alerts, certificate, events, deployments, all]
     default: [members, lifecycle, slices]
   query:
-    description: A JMESPath expression over RV(document); its value is RV(answer).
+    description: A JMESPath expression over RV(document); its value is RV(answer). One that trips over null, as stands where nobody can tell, is an error; C(not_null) helps.
     type: str
   wait_for:
     description:

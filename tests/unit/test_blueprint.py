@@ -376,6 +376,15 @@ def test_a_slice_that_was_added_and_fails_goes_only_with_downtime_and_is_named_w
     assert (SHOP in shown(three)) is not downtime and ("%s was added and stays" % SHOP in error.message) is not downtime
 
 
+def test_a_version_that_fails_gives_way_to_the_one_before(three):
+    given(three, cart=(2, 1))
+    for node in three.ids:
+        three.set(node, slice_fail="cart:2")
+    two = [{"artifact": "org.example:cart:2.0.0", "instances": 2, "min_available": 1}]
+    error = refused(three, id=ID, slices=two, allow_swap=True, rollback_on_failure=True)
+    assert error.kind == "failed" and error.data["rolled_back"] is True and list(shown(three)) == [CART] and count(three) == 2 and settled(three)
+
+
 def test_a_new_blueprint_that_fails_is_taken_back(three):
     for node in three.ids:
         three.set(node, slice_fail="cart")

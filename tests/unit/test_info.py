@@ -152,6 +152,7 @@ def test_an_unwell_cluster_is_told_and_waited_for():
         cluster.wait(lambda: cluster.request("GET", "n1", "/health/ready")[0] == 503, "n1 to notice", seconds=10)
         result = run(info, cluster, gather=["all"])
         assert not result["majority"] and result["document"]["slices"] is None and result["document"]["metrics"]
+        assert "length() does not take None" in refused(cluster, query="length(slices)").message and run(info, cluster, query="length(not_null(slices, `[]`))")["answer"] == 0
         error = refused(cluster, wait_for=["majority"], timeout=0.3)
         assert error.kind == "not_met"
         cluster.kill("n1")
