@@ -42,7 +42,8 @@ PARTS = (
     Part("contract", "the simulated node against recordings of the product", ("pytest", "tests/contract", "-n", "2", "-s")),
     Part("sandbox", "the hosts of the sandbox and their faults", ("pytest", "tests/sandbox_hosts")),
     Part("plays", "the plays on systemd hosts, at the product's speed, watched from outside", ("pytest", "tests/plays", "-s")),
-    Part("molecule", "the Molecule scenarios with testinfra", ("pytest", "tests/scenarios", "-v", "-n", "2")),
+    Part("molecule", "the Molecule scenarios with testinfra", ("pytest", "tests/scenarios", "-k", "v1", "-v", "-n", "2")),
+    Part("runbook", "the same scenarios on nodes with the runbook's API", ("pytest", "tests/scenarios", "-k", "runbook", "-v", "-n", "2"), always=False),
     Part("faults", "everything that may go wrong; writes docs/faults.md", ("pytest", "tests/faults", "-v", *TWO_AT_A_TIME, "--faults-table=docs/faults.md"), always=False),
 )
 
