@@ -18,8 +18,9 @@ options:
       - V(bootstrap) - form the cluster, or start what is down.
       - V(grow) - add voters that are not members yet, then give the longer list to the old members.
       - V(roll) - restart every member, the leader last.
+      - V(shrink) - take O(removing) out, one at a time, the leader last; the plan is about the next of them.
     type: str
-    choices: [bootstrap, grow, roll]
+    choices: [bootstrap, grow, roll, shrink]
     required: true
   abandoned:
     description: Nodes on which an earlier, interrupted run left its mark. They are finished first.
@@ -58,6 +59,29 @@ options:
     type: list
     elements: str
     default: []
+  removing:
+    description: For O(operation=shrink), the members that are to go.
+    type: list
+    elements: str
+    default: []
+  stopped:
+    description: Those of O(removing) whose service does not run on their host.
+    type: list
+    elements: str
+    default: []
+  dead:
+    description: Those of O(removing) whose host cannot be asked, and that may go all the same.
+    type: list
+    elements: str
+    default: []
+  keep_lists:
+    description: Whether the others keep them in their lists.
+    type: bool
+    default: false
+  allow_small:
+    description: Accept fewer than three members at the end.
+    type: bool
+    default: false
   on_refusal:
     description: V(report) ends well, with the refusals in RV(plan.refusals).
     type: str
@@ -143,6 +167,8 @@ plan:
       renewed without a restart.
     - C(nodes), per id its C(action), whether it C(leads), and C(why) as a sentence; C(summary), these sentences.
     - C(refusals), each with C(code), C(sentence), and the C(option) that would allow it.
+    - For O(operation=shrink) C(leaving), who goes next; C(rest), the list that the others get; C(roll_before) and C(roll_after), who gets it before and
+      after the stop; C(to_stop); C(out), who is out already; C(order).
   returned: always
   type: dict
   sample:

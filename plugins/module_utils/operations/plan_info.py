@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from .. import shrinking
 from ..growth import Plan, Refusal, explain, plan_bootstrap, plan_grow, plan_roll
 from ..model import AetherError
 from .session import Look, Session, common_result
 
 ARGUMENT_SPEC = dict(
-    operation=dict(type="str", required=True, choices=["bootstrap", "grow", "roll"]),
+    operation=dict(type="str", required=True, choices=["bootstrap", "grow", "roll", "shrink"]),
     abandoned=dict(type="list", elements="str", default=[]),
     allow_even=dict(type="bool", default=False),
     roll_lists=dict(type="bool", default=True),
@@ -22,6 +23,11 @@ ARGUMENT_SPEC = dict(
     replacing=dict(type="list", elements="str", default=[]),
     leaving=dict(type="list", elements="str", default=[]),
     restarted=dict(type="list", elements="str", default=[]),
+    removing=dict(type="list", elements="str", default=[]),
+    stopped=dict(type="list", elements="str", default=[]),
+    dead=dict(type="list", elements="str", default=[]),
+    keep_lists=dict(type="bool", default=False),
+    allow_small=dict(type="bool", default=False),
     on_refusal=dict(type="str", choices=["fail", "report"], default="fail"),
 )
 
@@ -29,10 +35,11 @@ ARGUMENT_SPEC = dict(
 def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     """Observe and decide; raises AetherError (kind ``refused``) with all refusals at once."""
     look = session.look(disk_lists=params["disk_lists"])
-    plan = decide(params, look)
+    shrink = params["operation"] == "shrink"
+    plan = removal(params, look) if shrink else decide(params, look)
     if params["disk_lists"] and look.observation.api == "v1" and (params.get("api") or "auto") == "auto" and not look.observation.answering():
         plan.refusals.append(Refusal("unknown_api", "No node answers, so nobody tells which API they speak, and the lists on the hosts' disks are those of the dialect 'runbook': set aether_api to runbook or v1."))
-    data = plan_data(plan, look)
+    data = removal_data(plan, look) if shrink else plan_data(plan, look)
     result = common_result(session, look, plan=data, msg=" ".join(data["summary"]))
     if plan.refusals and params["on_refusal"] == "fail":
         raise AetherError(
@@ -79,4 +86,32 @@ def plan_data(plan: Plan, look: Look) -> Dict[str, Any]:
         "nodes": nodes,
         "refusals": [r.as_data() for r in plan.refusals],
         "summary": [n["why"] for n in nodes.values()] + plan.notes,
+    }
+
+
+def removal(params: Dict[str, Any], look: Look) -> shrinking.Removal:
+    return shrinking.plan_shrink(
+        look.observation, params["removing"], params["stopped"], params["dead"], params["abandoned"], params["keep_lists"], params["allow_even"], params["allow_small"],
+    )
+
+
+def removal_data(plan: shrinking.Removal, look: Look) -> Dict[str, Any]:
+    """As lists of ids throughout, so that plays can have each as their hosts."""
+    return {
+        "operation": "shrink",
+        "done": plan.done,
+        "baseline": list(plan.baseline),
+        "leader": plan.verdict.leader,
+        "to_finish": plan.to_finish,
+        "leaving": [plan.leaving] if plan.leaving else [],
+        "to_stop": [plan.leaving] if plan.to_stop else [],
+        "roll_before": plan.roll_before,
+        "roll_after": plan.roll_after,
+        "to_write": plan.to_write,
+        "rest": plan.rest,
+        "out": plan.out,
+        "order": plan.order,
+        "nodes": {i: {"action": shrinking.action(plan, i), "leads": i == plan.verdict.leader} for i in look.observation.voters},
+        "refusals": [r.as_data() for r in plan.refusals],
+        "summary": shrinking.explain(plan),
     }
