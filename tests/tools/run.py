@@ -38,8 +38,8 @@ class Part:
 
 PARTS = (
     Part("lint", "ansible-lint, profile production, and what must never be in the tree", ("pytest", "tests/tree")),
-    Part("unit", "decisions, client, waits, both doors; quorum.py covered by 95 % at least", ("pytest", "tests/unit", "-n", "2", "--cov=" + QUORUM, "--cov-report=term", "--cov-fail-under=95")),
-    Part("contract", "the simulated node against recordings of the product", ("pytest", "tests/contract", "-n", "2", "-s")),
+    Part("unit", "decisions, client, waits, both doors; quorum.py covered by 95 % at least", ("pytest", "tests/unit", "--cov=" + QUORUM, "--cov-report=term", "--cov-fail-under=95")),
+    Part("contract", "the simulated node against recordings of the product", ("pytest", "tests/contract", "-s")),
     Part("sandbox", "the hosts of the sandbox and their faults", ("pytest", "tests/sandbox_hosts")),
     Part("plays", "the plays on systemd hosts, at the product's speed, watched from outside", ("pytest", "tests/plays", "-s")),
     Part("molecule", "the Molecule scenarios with testinfra", ("pytest", "tests/scenarios", "-k", "v1", "-v", "-n", "2")),
