@@ -29,10 +29,14 @@ class Member:
             return sorted(node["id"] for node in self.ask("/cluster/status")["nodes"])
         return sorted(node["id"] for node in self.ask("/api/status")["cluster"]["nodes"])
 
-    def list_length(self):
-        """How many members are in the list that its unit gives it: it runs with that one, or will at its next start."""
+    def peers(self):
+        """The list that its unit gives it, without ports: it runs with that one, or will at its next start. Ids, or with the runbook's API addresses of the others."""
         peers = self.host.file("/etc/systemd/system/aether.service").content_string.split("--peers=")[1].split()[0].split(",")
-        return len(peers) + (API == "runbook")  # which leaves the node itself out
+        return [peer.split(":")[0] for peer in peers]
+
+    def list_length(self):
+        """How many members are in that list, itself included."""
+        return len(self.peers()) + (API == "runbook")
 
     def slices(self):
         """{artifact: states of its instances}."""

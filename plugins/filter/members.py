@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 
 from ansible.errors import AnsibleFilterError
+
+from ..module_utils.config_rules import NODE_ID
 
 DEFAULT_PORTS = {"aether_cluster_port": 8090, "aether_management_port": 8080}
 
@@ -36,7 +37,7 @@ def members(hostvars, hosts):
                 value = default
             ports[name] = int(value)
         identity = str(_first(variables, ("aether_node_id",), host))
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", identity):
+        if not NODE_ID.match(identity):
             wrong.append("aether_node_id of %s is '%s', which is no node id: use letters, digits, '.', '_' and '-'" % (host, identity))
         found.append(
             {

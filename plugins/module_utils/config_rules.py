@@ -26,7 +26,7 @@ COLLECTORS = ("zgc", "g1")
 ENVIRONMENTS = ("local", "docker", "kubernetes")
 GOSSIP_OFFSET = 100  # the gossip port is the cluster port + 100 and cannot be set apart
 
-_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+NODE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _HEAP = re.compile(r"^[1-9][0-9]*[mg]$")
 
 
@@ -39,7 +39,7 @@ def peer_findings(node_id: str, peers: Sequence[str]) -> List[str]:
             found.append("peers: '%s' is not id:host:port; the product would invent an id or drop the entry, and count one voter more or fewer. Write all three parts." % peer)
             continue
         identity, host, port = parts
-        if not _ID.match(identity):
+        if not NODE_ID.match(identity):
             found.append("peers: '%s' is no node id; use letters, digits, '.', '_' and '-'." % identity)
         if not _is_port(port):
             found.append("peers: '%s' has no port from 1 to 65535." % peer)
@@ -138,7 +138,7 @@ def check(config: Dict[str, Any]) -> List[str]:
     """All findings at once; an empty list when the product would take it as it is meant."""
     node_id = config["node_id"]
     found = []
-    if not _ID.match(node_id or ""):
+    if not NODE_ID.match(node_id or ""):
         found.append("aether_node_id is %r; a node without an id of its own takes a random one at every start and counts as one voter more. Set it." % node_id)
     if config.get("api") == "runbook":
         found.extend(socket_findings(config["peers"], config.get("socket") or ""))

@@ -241,16 +241,25 @@ def _refuse_strangers(plan: Plan, observation: Observation, replacing=(), leavin
         plan.refusals.append(
             Refusal("still_alive", "%s is still connected to the members, so it is not dead, or has been for less than half a minute. Stop it on its old host for good, and run this again." % ", ".join(alive))
         )
+    refuse_wrong_members(plan)
+
+
+def refuse_wrong_members(plan) -> None:
+    """What answers at a member's endpoint is not that member, or does not let us in. ``plan``: whatever has a verdict and refusals."""
     for reason in plan.verdict.reasons:
         if reason.code in ("foreign", "wrong_id", "unauthorized"):
             plan.refusals.append(Refusal(reason.code, reason.sentence))
+
+
+def without_majority(verdict: Verdict) -> Refusal:
+    return Refusal("no_majority", "There is no sound majority to build on: %s" % " ".join(r.sentence for r in verdict.explaining("majority")))
 
 
 def _refuse_without_margin(plan: Plan, stops: bool = True) -> None:
     """``stops``: whether a member is going to be stopped."""
     verdict = plan.verdict
     if not verdict.holds("majority"):
-        plan.refusals.append(Refusal("no_majority", "There is no sound majority to build on: %s" % " ".join(r.sentence for r in verdict.explaining("majority"))))
+        plan.refusals.append(without_majority(verdict))
     elif stops and verdict.can_lose < 1 and not plan.to_finish:
         plan.refusals.append(Refusal("no_margin", "The cluster can lose no member now (%d sound, %d needed), and this would stop one at a time." % (verdict.have, verdict.needed)))
 

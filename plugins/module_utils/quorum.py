@@ -134,6 +134,11 @@ def has_state(view: View, reference: Optional[View], answering: FrozenSet[str]) 
     return frozenset(view.lifecycle) >= (frozenset(reference.lifecycle) & answering)
 
 
+def majority(size: int) -> int:
+    """How many of ``size`` are more than half."""
+    return size // 2 + 1
+
+
 def quorum_of(view: View, ready: FrozenSet[str], unlisted: int = 0) -> bool:
     """Has this member a quorum by its own denominator, counting only peers that say themselves they are ready?
 
@@ -143,7 +148,7 @@ def quorum_of(view: View, ready: FrozenSet[str], unlisted: int = 0) -> bool:
     if size < 1:
         return False
     count = len((view.peers & ready) | {view.id})
-    return count >= size // 2 + 1
+    return count >= majority(size)
 
 
 def survives(observation: Observation, with_state: FrozenSet[str], lost: FrozenSet[str], baseline: int = 0) -> bool:
@@ -256,9 +261,9 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
 
 def _needed(observation, answering, stateful, baseline):
     if baseline:
-        return len(baseline) // 2 + 1
+        return majority(len(baseline))
     sizes = [v.cluster_size for v in answering if v.id in stateful and v.cluster_size > 0]
-    return (min(sizes) if sizes else len(observation.voters)) // 2 + 1
+    return majority(min(sizes) if sizes else len(observation.voters))
 
 
 def _common_leader(answering, stateful, ids):

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import List, Optional, Sequence, Tuple
 
-from .growth import Refusal, order_for_roll
+from .growth import Refusal, order_for_roll, refuse_wrong_members, without_majority
 from .model import Observation
-from .quorum import Verdict, judge, survives
+from .quorum import Verdict, judge, majority, survives
 
 SMALLEST = 3
 
@@ -47,10 +47,6 @@ class Removal:
     @property
     def done(self) -> bool:
         return self.leaving is None and not self.refusals
-
-
-def majority(size: int) -> int:
-    return size // 2 + 1
 
 
 def rolls_before_the_stop(size: int) -> bool:
@@ -128,8 +124,7 @@ def _refuse_end(plan, voters, removing, keep_lists, allow_even, allow_small) -> 
     if not left:
         plan.refusals.append(Refusal("all", "That would take out every member; to give a cluster up stop its services."))
     elif keep_lists:
-        spare = len(left) - majority(len(voters))
-        if spare < 1:
+        if len(left) <= majority(len(voters)):
             plan.refusals.append(
                 Refusal("no_margin_kept", "%s: the next loss would end the cluster. Take out fewer, or shorten the lists too." % _kept(len(voters), len(left)))
             )
@@ -145,8 +140,7 @@ def _refuse_end(plan, voters, removing, keep_lists, allow_even, allow_small) -> 
 
 
 def _kept(size: int, left: int) -> str:
-    spare = left - majority(size)
-    return "%d voters configured, %d running: can lose %d" % (size, left, max(0, spare))
+    return "%d voters configured, %d running: can lose %d" % (size, left, max(0, left - majority(size)))
 
 
 def _refuse_states(plan, observation, removing, stopped, dead) -> None:
@@ -171,15 +165,13 @@ def _refuse_states(plan, observation, removing, stopped, dead) -> None:
         plan.refusals.append(
             Refusal("not_in_inventory", "The running members have %s in their lists, the inventory has not: put it back into aether_nodes; who is to go is named with -e aether_remove=ID." % ", ".join(strangers))
         )
-    for reason in plan.verdict.reasons:
-        if reason.code in ("foreign", "wrong_id", "unauthorized"):
-            plan.refusals.append(Refusal(reason.code, reason.sentence))
+    refuse_wrong_members(plan)
 
 
 def _refuse_margin(plan: Removal, observation: Observation, keep_lists: bool) -> None:
     verdict = plan.verdict
     if not verdict.holds("majority"):
-        plan.refusals.append(Refusal("no_majority", "There is no sound majority to build on: %s" % " ".join(r.sentence for r in verdict.explaining("majority"))))
+        plan.refusals.append(without_majority(verdict))
         return
     # Not whoever is lost but this one: half way through 4 to 3 the leader still has the longer list and only it can be spared.
     first = next(iter(plan.roll_before), plan.leaving if plan.to_stop else next(iter(plan.roll_after), None))

@@ -71,14 +71,14 @@ def lab(shared, request):
     yield shared
     mark = request.node.get_closest_marker("fault")
     if mark:
-        request.node.user_properties.append(("fault", row(shared, *mark.args, values=getattr(request.node, "callspec", None) and request.node.callspec.params)))
+        request.node.user_properties.append(("fault", row(shared, *mark.args, values=request.node.callspec.params if hasattr(request.node, "callspec") else {})))
 
 
 def row(lab, when, what, values):
     """(while, fault, API, what happened, majority, second run) of a test that has passed."""
     plays = [result for result in lab.results if result.name != "status"]
     majority = "-" if not lab.verdicts else "kept" if all(lab.verdicts) else "lost to the fault itself"
-    return when, what.format(**(values or {})), lab.api, how(plays[0]) if plays else "no play ran", majority, how(plays[-1], again=True) if len(plays) > 1 else "-"
+    return when, what.format(**values), lab.api, how(plays[0]) if plays else "no play ran", majority, how(plays[-1], again=True) if len(plays) > 1 else "-"
 
 
 def how(result, again=False):

@@ -22,6 +22,10 @@ def test_the_unit_fits_a_jvm_that_takes_part_in_a_cluster(host, member):
     assert member.list_length() == 3
 
 
+def test_the_unit_lists_every_member_in_the_inventorys_order(v1):
+    assert v1.peers() == MEMBERS
+
+
 def test_the_node_does_not_run_as_root(host):
     user = host.check_output("ps -o user= -C java").split()
     assert user == ["aether"]
