@@ -23,7 +23,7 @@ import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .api import Api
 from .http import HttpServer
@@ -88,8 +88,8 @@ def _versions(data: bytes) -> bytes:
 
 
 class Node(asyncio.DatagramProtocol):
-    def __init__(self, settings: Settings, switches: Switches, say=print, bind: str = "0.0.0.0"):
-        self.settings, self.switches, self.say, self.bind = settings, switches, say, bind
+    def __init__(self, settings: Settings, switches: Switches, say=print, bind: str = "0.0.0.0", clock: Callable[[], float] = time.monotonic):
+        self.settings, self.switches, self.say, self.bind, self.now = settings, switches, say, bind, clock
         self.id = settings.node_id
         self.inc = os.urandom(4).hex()
         self.random = random.Random(None if switches.seed is None else "%s/%s" % (switches.seed, self.id))
@@ -97,7 +97,7 @@ class Node(asyncio.DatagramProtocol):
         self.links: Dict[str, Link] = {}
         self.barred: Dict[str, str] = {}  # id -> incarnation that this node will not connect to again
         self.events: deque = deque(maxlen=200)
-        self.started = time.monotonic()
+        self.started = self.now()
         self.connecting_since: Optional[float] = None
         self.ready = self.has_state = self.stateless = False
         self.routes = False  # has it ever been connected to anybody?
@@ -131,9 +131,6 @@ class Node(asyncio.DatagramProtocol):
 
     def t(self, seconds: float) -> float:
         return seconds * self.switches.time_factor
-
-    def now(self) -> float:
-        return time.monotonic()
 
     def between(self, span) -> float:
         return self.t(self.random.uniform(*span))
