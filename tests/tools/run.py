@@ -38,13 +38,13 @@ class Part:
 
 PARTS = (
     Part("lint", "ansible-lint, profile production, and what must never be in the tree", ("pytest", "tests/tree")),
-    Part("unit", "decisions, client, waits, both doors; quorum.py covered by 95 % at least", ("pytest", "tests/unit", "--cov=" + QUORUM, "--cov-report=term", "--cov-fail-under=95")),
+    Part("unit", "decisions, client, waits, both doors; quorum.py covered by 95 % at least", ("pytest", "tests/unit", "--cov=" + QUORUM, "--cov-report=term", "--cov-fail-under=95", "-n", "2")),
     Part("contract", "the simulated node against recordings of the product", ("pytest", "tests/contract", "-s")),
     Part("sandbox", "the hosts of the sandbox and their faults", ("pytest", "tests/sandbox_hosts")),
     Part("plays", "the plays on systemd hosts, at the product's speed, watched from outside", ("pytest", "tests/plays", "-s")),
     Part("molecule", "the Molecule scenarios of the main path with testinfra", ("pytest", "tests/scenarios", "-k", "v1 and not slices", "-v", "-n", "2")),
     Part("scenarios", "the other Molecule scenarios, and all on nodes with the runbook's API", ("pytest", "tests/scenarios", "-k", "runbook or slices", "-v", "-n", "2"), always=False),
-    Part("faults", "everything that may go wrong; writes docs/faults.md", ("pytest", "tests/faults", "-v", *TWO_AT_A_TIME, "--faults-table=docs/faults.md"), always=False),
+    Part("faults", "everything that may go wrong; writes docs/faults.md", ("pytest", "tests/faults", "-v", "--durations=100", *TWO_AT_A_TIME, "--faults-table=docs/faults.md"), always=False),
 )
 
 

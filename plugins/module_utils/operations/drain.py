@@ -94,6 +94,8 @@ class Work:
         own = self.intent = self.intents.get(node)
         self.before = self.picture()
         if not lacking(self.look.observation, self.look.verdict, node):
+            if own and own["phase"] == "draining":
+                self.abandoned.append("An earlier drain of %s (since %s) was interrupted; it has come to its end by itself." % (node, own["since"]))
             if own and not session.check_mode:
                 self.intent = dict(own, hold=self.params["hold"])
                 self.finish()
