@@ -12,7 +12,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import os
 import socket
 import tempfile
 import threading
@@ -214,20 +216,26 @@ class SimCluster:
         done.wait(5)
 
 
+_NEXT = itertools.count()
+_FIRST, _NODES, _SPAN = 10000, 2000, 6000  # below what Linux gives to clients, 32768 and above; a span for each of the test processes
+
+
 def _free_ports() -> Tuple[int, int]:
-    """A UDP port whose gossip port is free too, and a TCP port."""
+    """A UDP port whose gossip port is free too, and a TCP port.
+
+    Nobody else is given them between this look and the node's start: the system hands out other ports, and each process that tests
+    has its own here. A node that found its port taken would be asked in vain, or a stranger would answer for it.
+    """
+    first = _FIRST + _SPAN * int(os.environ.get("PYTEST_XDIST_WORKER", "gw2")[2:])
     while True:
-        cluster, gossip, tcp = (socket.socket(socket.AF_INET, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_DGRAM, socket.SOCK_STREAM))
+        number = next(_NEXT) % _NODES
+        port, management = first + number // 100 * 200 + number % 100, first + 2 * _NODES + number
         try:
-            cluster.bind(("127.0.0.1", 0))
-            port = cluster.getsockname()[1]
-            if port > 65400:
-                continue
-            gossip.bind(("127.0.0.1", port + 100))
-            tcp.bind(("127.0.0.1", 0))
-            return port, tcp.getsockname()[1]
+            for kind, wanted in ((socket.SOCK_DGRAM, port), (socket.SOCK_DGRAM, port + 100), (socket.SOCK_STREAM, management)):
+                with socket.socket(socket.AF_INET, kind) as sock:
+                    if kind == socket.SOCK_STREAM:
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    sock.bind(("127.0.0.1", wanted))
+            return port, management
         except OSError:
             continue
-        finally:
-            for sock in (cluster, gossip, tcp):
-                sock.close()
