@@ -24,6 +24,12 @@ options:
       - If not given, the environment variable E(AETHER_VOTERS) is used (comma separated).
     type: list
     elements: str
+  retired:
+    description:
+      - The ids of nodes that were taken out and stay in every member's list. They need not run, and count in every denominator.
+      - If not given, the environment variable E(AETHER_RETIRED) is used (comma separated).
+    type: list
+    elements: str
   api:
     description:
       - The dialect of the management API. V(auto) finds out with one request and says so in the result.

@@ -67,6 +67,27 @@ def marked(hostvars, hosts):
     return [m["id"] for m in members(hostvars, hosts) if _first(hostvars[m["host"]], ("aether__host",), {}).get("marker")]
 
 
+def retired(hostvars, groups):
+    """``hostvars | retired(groups)`` -> ids of the hosts of the group aether_retired: they were taken out and stay in every list."""
+    hosts = groups.get("aether_retired", [])
+    return [m["id"] for m in members(hostvars, hosts)] if hosts else []
+
+
+def looked_at(hostvars, hosts):
+    """Inventory names of the hosts that aether_host_info could look at (``aether__host``)."""
+    return [h for h in hosts if "active" in _first(hostvars[h], ("aether__host",), {})]
+
+
+def halted(hostvars, hosts):
+    """Ids of the nodes whose service does not run, on hosts that could be looked at."""
+    return [m["id"] for m in members(hostvars, hosts) if m["host"] in looked_at(hostvars, hosts) and not hostvars[m["host"]]["aether__host"]["active"]]
+
+
+def unreachable(hostvars, hosts):
+    """Ids of the nodes whose host could not be looked at."""
+    return [m["id"] for m in members(hostvars, hosts) if m["host"] not in looked_at(hostvars, hosts)]
+
+
 def disk_lists(hostvars, hosts):
     """The lists on the hosts' disks, where they are of the dialect runbook (``host:port`` without the node itself): {id: [id, …]}.
 
@@ -155,5 +176,6 @@ class FilterModule:
     def filters(self):
         return {
             "members": members, "marked": marked, "disk_lists": disk_lists, "stale": stale, "former": former, "restarted": restarted, "planned": planned,
+            "retired": retired, "looked_at": looked_at, "halted": halted, "unreachable": unreachable,
             "jar_checksum": jar_checksum,
         }

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict
 CONNECTION_SPEC: Dict[str, Dict[str, Any]] = dict(
     endpoints=dict(type="list", elements="str"),
     voters=dict(type="list", elements="str"),
+    retired=dict(type="list", elements="str"),
     api=dict(type="str", choices=["auto", "v1", "runbook"], default="auto"),
     api_key=dict(type="str", no_log=True),
     connect_timeout=dict(type="float", default=2.0),

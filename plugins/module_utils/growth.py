@@ -67,7 +67,7 @@ def plan_bootstrap(observation: Observation, abandoned=()) -> Plan:
     plan = _plan("bootstrap", observation, abandoned)
     answering = [v.id for v in observation.answering()]
     voters = list(observation.voters)
-    _refuse_size(plan, len(voters), None)
+    _refuse_size(plan, len(observation.listed), None)
     _refuse_strangers(plan, observation)
     missing = sorted({i for i in voters for v in observation.answering() if v.core_nodes and i not in v.core_nodes})
     if missing:
@@ -104,7 +104,7 @@ def plan_grow(observation: Observation, abandoned=(), allow_even=False, roll_lis
         plan.baseline = plan.verdict.with_state
     dead = [i for i in voters if i in founders and i not in answering and i not in plan.to_finish]
     plan.to_add = [i for i in voters if i not in plan.to_finish and i not in founders and not _is_member(observation, plan.verdict, i, founders)]
-    old = [i for i in voters if i in answering and (answering[i].core_nodes != frozenset(voters) or (replacing and i in stale))]
+    old = [i for i in voters if i in answering and (answering[i].core_nodes != observation.listed or (replacing and i in stale))]
     plan.old_lists_touched = any(i in founders and i not in old for i in answering) and not replacing
     if roll_lists:
         behind = order_for_roll([i for i in old if i not in plan.to_add and i not in plan.to_finish], plan.verdict.leader)
@@ -118,7 +118,7 @@ def plan_grow(observation: Observation, abandoned=(), allow_even=False, roll_lis
             Refusal("member_down", "%s %s in the running members' lists and does not answer: growing needs every old member, and with one down there is no margin. Bring it back first: start the service on its host; one that is gone for good is replaced with replace_node.yml." % (", ".join(dead), "is" if len(dead) == 1 else "are"))
         )
     if plan.to_add or plan.to_roll or plan.to_write:
-        _refuse_size(plan, len(voters), allow_even)
+        _refuse_size(plan, len(observation.listed), allow_even)
     if plan.to_add or plan.to_roll or plan.to_write or plan.to_heal:
         # A replacement brings the margin back itself, and where lists are only written nobody is stopped.
         _refuse_without_margin(plan, stops=not (replacing or leaving) and all(v.has_lists for v in answering.values()))
@@ -136,7 +136,7 @@ def plan_roll(observation: Observation, abandoned=(), restarted=()) -> Plan:
     dead = [i for i in observation.voters if i not in answering and i not in plan.to_finish]
     if dead:
         plan.refusals.append(Refusal("member_down", "%s does not answer: a restart of the others would stand on what is left. Bring it back first (site.yml starts it)." % ", ".join(dead)))
-    differing = sorted({v.id for v in observation.answering() if v.core_nodes and v.core_nodes != frozenset(observation.voters)})
+    differing = sorted({v.id for v in observation.answering() if v.core_nodes and v.core_nodes != observation.listed})
     if differing:
         plan.notes.append("The lists of %s differ from the inventory; they get the inventory's list on the way." % ", ".join(differing))
     plan.to_roll = order_for_roll([i for i in observation.voters if i in answering and i not in plan.to_finish and i not in restarted], plan.verdict.leader)
@@ -166,10 +166,9 @@ def _founders(observation: Observation, verdict: Verdict) -> FrozenSet[str]:
     Those in the lists of members that have not got the long list yet; once every member has it, nobody
     is new by its list any more and only a node that runs can be told to be a member.
     """
-    voters = frozenset(observation.voters)
-    old = [v.core_nodes for v in observation.answering() if v.core_nodes and v.core_nodes != voters]
+    old = [v.core_nodes for v in observation.answering() if v.core_nodes and v.core_nodes != observation.listed]
     if old:
-        return frozenset().union(*old) & voters
+        return frozenset().union(*old) & frozenset(observation.voters)
     return frozenset(v.id for v in observation.answering() if verdict.members[v.id].has_state)
 
 
@@ -222,13 +221,13 @@ def _refuse_size(plan: Plan, size: int, allow_even: Optional[bool]) -> None:
 def _refuse_strangers(plan: Plan, observation: Observation, replacing=(), leaving=()) -> None:
     answering = observation.answering()
     known = set(observation.voters) | set(leaving)
-    strangers = sorted({i for v in answering for i in v.core_nodes} - known)
+    strangers = sorted({i for v in answering for i in v.core_nodes} - known - set(observation.retired))
     if replacing or leaving:
         # A list on disk without ids still has the address of the host that is gone.
         strangers = [i for i in strangers if ":" not in i]
     if strangers:
         plan.refusals.append(
-            Refusal("not_in_inventory", "The running members have %s in their lists, the inventory has not: the new lists would drop a voter. Add it to the group aether_nodes; one that is gone for good is replaced with replace_node.yml." % ", ".join(strangers))
+            Refusal("not_in_inventory", "The running members have %s in their lists, the inventory has not: the new lists would drop a voter. Put it back into aether_nodes; to take it out use remove_node.yml -e aether_remove=ID, and when its host is gone for good replace_node.yml." % ", ".join(strangers))
         )
     connected = sorted({i for v in answering for i in v.peers} - known - set(strangers))
     if connected:
@@ -278,7 +277,7 @@ def explain(plan: Plan, observation: Observation, node: str) -> str:
         listed = any(node in v.core_nodes for v in observation.answering())
         return "%s: %s; would be installed, started and added." % (node, "in the running lists but does not answer" if listed else "new")
     if action == "roll":
-        lacks = ", ".join(sorted(set(observation.voters) - view.core_nodes))
+        lacks = ", ".join(sorted(observation.listed - view.core_nodes))
         why = "restart" if plan.operation != "grow" else "its list lacks %s" % lacks if lacks else "its list has an address or an id that is gone"
         return "%s: would be restarted (%s)%s." % (node, why, ", last, because it leads" if node == plan.verdict.leader else "")
     if action == "write":

@@ -91,11 +91,20 @@ class View:
 
 @dataclass(frozen=True)
 class Observation:
-    """What every endpoint said at one moment. ``voters``: names from the inventory, in its order."""
+    """What every endpoint said at one moment. ``voters``: names from the inventory, in its order.
+
+    ``retired``: ids that were taken out and stay in every list, so that they count in every denominator (docs/product.md 2, "shrinking").
+    """
 
     voters: Tuple[str, ...]
     views: Tuple[View, ...]
     api: str = "v1"
+    retired: Tuple[str, ...] = ()
+
+    @property
+    def listed(self) -> FrozenSet[str]:
+        """What every member's list should be."""
+        return frozenset(self.voters) | frozenset(self.retired)
 
     def view(self, node: str) -> Optional[View]:
         """The view of member ``node``: from the endpoint that says it *is* that node, else the one expected to be."""

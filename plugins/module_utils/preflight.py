@@ -129,12 +129,14 @@ def _target(entry, port, method):
 # --- the judgement ------------------------------------------------------------------------------------------------------
 
 
-def judge(entries: Sequence[Mapping[str, Any]], allow_even: bool = False, leaving: Sequence[str] = (), accept: Sequence[str] = ()) -> List[Finding]:
-    """All findings, errors first. ``leaving``: ids that are taken out and count as voters no more; ``accept``: codes whose errors are only warnings."""
+def judge(entries: Sequence[Mapping[str, Any]], allow_even: bool = False, leaving: Sequence[str] = (), accept: Sequence[str] = (), retired: int = 0) -> List[Finding]:
+    """All findings, errors first. ``leaving``: ids that are taken out and count as voters no more; ``accept``: codes whose errors are only warnings; ``retired``: how many voters
+    there are besides that do not run and stay in every list.
+    """
     found: List[Finding] = []
     found.extend(_presence(entries))
     found.extend(_ids(entries))
-    found.extend(_voters(entries, allow_even, leaving))
+    found.extend(_voters(entries, allow_even, leaving, retired))
     found.extend(_configuration(entries, leaving))
     found.extend(_ports(entries))
     found.extend(reach_findings(entries))
@@ -189,8 +191,8 @@ def _ids(entries):
             )
 
 
-def _voters(entries, allow_even, leaving):
-    count = sum(1 for e in entries if str(e["wants"]["id"]) not in leaving)
+def _voters(entries, allow_even, leaving, retired):
+    count = retired + sum(1 for e in entries if str(e["wants"]["id"]) not in leaving)
     if count in SIZES:
         return
     if count and count % 2 == 0 and count < SIZES[-1]:

@@ -161,13 +161,13 @@ def survives(observation: Observation, with_state: FrozenSet[str], lost: FrozenS
     rest, ready = _remaining(observation, with_state, lost, baseline)
     if not rest or 2 * len(rest) <= max(len(with_state), baseline):
         return False
-    return all(quorum_of(v, ready, baseline or len(observation.voters)) for v in rest)
+    return all(quorum_of(v, ready, baseline or len(observation.listed)) for v in rest)
 
 
 def _remaining(observation, with_state, lost, baseline):
     """Views of the members with state and quorum that stay when ``lost`` go, and the ids that stay ready."""
     ready = frozenset(v.id for v in observation.answering() if v.ready)
-    unlisted = baseline or len(observation.voters)
+    unlisted = baseline or len(observation.listed)
     rest = [v for v in observation.answering() if v.id in with_state and v.id not in lost and quorum_of(v, ready, unlisted)]
     return rest, ready - lost
 
@@ -211,7 +211,7 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
             id=voter,
             answers=True,
             ready=view.ready,
-            has_quorum=quorum_of(view, ready, size or len(observation.voters)),
+            has_quorum=quorum_of(view, ready, size or len(observation.listed)),
             has_state=voter in stateful,
             led=led,
             state=view.lifecycle.get(voter),
@@ -263,7 +263,7 @@ def _needed(observation, answering, stateful, baseline):
     if baseline:
         return majority(len(baseline))
     sizes = [v.cluster_size for v in answering if v.id in stateful and v.cluster_size > 0]
-    return majority(min(sizes) if sizes else len(observation.voters))
+    return majority(min(sizes) if sizes else len(observation.listed))
 
 
 def _common_leader(answering, stateful, ids):
@@ -365,7 +365,7 @@ def _compare_views(members, answering):
 
 
 def _compare_lists(observation, answering):
-    voters = frozenset(observation.voters)
+    voters = observation.listed
     for view in answering:
         if not view.core_nodes or view.core_nodes == voters:
             continue
@@ -399,4 +399,4 @@ def _why_not(observation, stateful, without, baseline):
     if 2 * len(rest) <= had:
         left = ", ".join(v.id for v in rest) or "none"
         return "Without %s only %d of %d members with state would be left with a quorum (%s): not more than half." % (names, len(rest), had, left)
-    return "Without %s there would be no quorum left for %s." % (names, ", ".join(v.id for v in rest if not quorum_of(v, ready, baseline or len(observation.voters))))
+    return "Without %s there would be no quorum left for %s." % (names, ", ".join(v.id for v in rest if not quorum_of(v, ready, baseline or len(observation.listed))))

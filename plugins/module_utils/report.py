@@ -39,7 +39,7 @@ def status_table(observation: Observation, verdict: Verdict) -> List[str]:
                 why_not_sound(member) or member.state or "ready",
                 (view.leader or "none") if view.has_leader else "-",
                 seen_by(observation, voter),
-                "%d of %d" % (len(view.core_nodes & set(observation.voters)), len(observation.voters)) if view.has_lists else "-",
+                "%d of %d" % (len(view.core_nodes & observation.listed), len(observation.listed)) if view.has_lists else "-",
                 _slices(spread[voter]),
             )
         )

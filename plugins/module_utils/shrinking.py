@@ -80,12 +80,12 @@ def plan_shrink(
     _refuse_names(plan, wanted, removing)
     if plan.refusals or plan.leaving is None:
         return plan
-    _refuse_end(plan, wanted, removing, keep_lists, allow_even, allow_small)
+    _refuse_end(plan, wanted, removing, len(observation.retired), keep_lists, allow_even, allow_small)
     plan.to_finish = [i for i in plan.rest if i in abandoned]
     _refuse_states(plan, observation, removing, stopped, dead)
     plan.to_stop = plan.leaving in answering
     if not keep_lists:
-        _order(plan, answering)
+        _order(plan, answering, frozenset(plan.rest) | frozenset(observation.retired))
     _refuse_margin(plan, observation, keep_lists)
     return plan
 
@@ -97,15 +97,15 @@ def _out(observation: Observation, removing, down, keep_lists) -> List[str]:
     return [i for i in removing if i in observation.voters and i in down and i not in answering and i not in named]
 
 
-def _order(plan: Removal, answering) -> None:
-    """Who gets the shorter list when. What an earlier run has done already is left as it is."""
-    other = [i for i in plan.rest if i in answering and i not in plan.to_finish and answering[i].core_nodes != frozenset(plan.rest)]
+def _order(plan: Removal, answering, listed) -> None:
+    """``listed``: the list that the others get. Who gets the shorter list when. What an earlier run has done already is left as it is."""
+    other = [i for i in plan.rest if i in answering and i not in plan.to_finish and answering[i].core_nodes != listed]
     plan.to_write = [i for i in other if not answering[i].has_lists]
     behind = order_for_roll([i for i in other if answering[i].has_lists], plan.verdict.leader)
     size = max([answering[i].cluster_size for i in behind], default=0)
     if plan.to_stop and rolls_before_the_stop(size):
         # The leader's turn comes last, after the stop; except where the others would then be too few for their new lists as well (3 to 2).
-        last = plan.verdict.leader if len(plan.rest) - 1 >= majority(len(plan.rest)) else None
+        last = plan.verdict.leader if len(plan.rest) - 1 >= majority(len(listed)) else None
         plan.roll_before = [i for i in behind if i != last]
     plan.roll_after = [i for i in behind if i not in plan.roll_before]
 
@@ -118,24 +118,25 @@ def _refuse_names(plan, voters, removing) -> None:
         plan.refusals.append(Refusal("nobody", "It is not said who is to go: give -e aether_remove=ID."))
 
 
-def _refuse_end(plan, voters, removing, keep_lists, allow_even, allow_small) -> None:
-    """What would be in force when everybody is out."""
+def _refuse_end(plan, voters, removing, retired, keep_lists, allow_even, allow_small) -> None:
+    """What would be in force when everybody is out. ``retired``: how many stay in every list although they do not run."""
     left = [i for i in voters if i not in removing]
     if not left:
         plan.refusals.append(Refusal("all", "That would take out every member; to give a cluster up stop its services."))
     elif keep_lists:
-        if len(left) <= majority(len(voters)):
+        if len(left) <= majority(len(voters) + retired):
             plan.refusals.append(
-                Refusal("no_margin_kept", "%s: the next loss would end the cluster. Take out fewer, or shorten the lists too." % _kept(len(voters), len(left)))
+                Refusal("no_margin_kept", "%s: the next loss would end the cluster. Take out fewer, or shorten the lists too." % _kept(len(voters) + retired, len(left)))
             )
     else:
         if len(left) < SMALLEST and not allow_small:
             plan.refusals.append(
                 Refusal("small", "%d members would be left; production wants %d at least. Set aether_allow_small=true to allow it." % (len(left), SMALLEST), "aether_allow_small")
             )
-        if len(left) % 2 == 0 and not allow_even:
+        size = len(left) + retired
+        if size % 2 == 0 and not allow_even:
             plan.refusals.append(
-                Refusal("even", "The cluster would end with %d voters, an even number: it can lose no more than %d voters can. Take out one more, or set aether_allow_even=true." % (len(left), len(left) - 1), "aether_allow_even")
+                Refusal("even", "The cluster would end with %d voters, an even number: it can lose no more than %d voters can. Take out one more, or set aether_allow_even=true." % (size, size - 1), "aether_allow_even")
             )
 
 
@@ -160,7 +161,7 @@ def _refuse_states(plan, observation, removing, stopped, dead) -> None:
     alive = sorted(i for i in dead if i in answering or any(i in v.peers for v in observation.answering()))
     if alive:
         plan.refusals.append(Refusal("still_alive", "%s is not dead, or has been for less than half a minute: it answers, or the members are still connected to it." % ", ".join(alive)))
-    strangers = sorted({i for v in observation.answering() for i in v.core_nodes} - set(observation.voters))
+    strangers = sorted({i for v in observation.answering() for i in v.core_nodes} - observation.listed)
     if strangers:
         plan.refusals.append(
             Refusal("not_in_inventory", "The running members have %s in their lists, the inventory has not: put it back into aether_nodes; who is to go is named with -e aether_remove=ID." % ", ".join(strangers))
@@ -180,7 +181,7 @@ def _refuse_margin(plan: Removal, observation: Observation, keep_lists: bool) ->
             Refusal("no_margin", "The cluster cannot do without %s now (%d sound, %d needed), and this would stop it first. A dead member is replaced with replace_node.yml." % (first, verdict.have, verdict.needed))
         )
     if keep_lists:
-        size = max([v.cluster_size or 0 for v in observation.answering()], default=len(observation.voters))
+        size = max([v.cluster_size or 0 for v in observation.answering()], default=len(observation.listed))
         plan.notes.append("%s." % _kept(size, len(plan.rest)))
 
 

@@ -113,5 +113,6 @@ def removal_data(plan: shrinking.Removal, look: Look) -> Dict[str, Any]:
         "order": plan.order,
         "nodes": {i: {"action": shrinking.action(plan, i), "leads": i == plan.verdict.leader} for i in look.observation.voters},
         "refusals": [r.as_data() for r in plan.refusals],
+        "notes": plan.notes,
         "summary": shrinking.explain(plan),
     }

@@ -36,7 +36,9 @@ class Session:
         self.actions: List[Dict[str, Any]] = []
         self.endpoints = parse_endpoints(params.get("endpoints") or ())
         self.voters = tuple(params.get("voters") or ()) or tuple(e.name for e in self.endpoints if e.name)
+        self.retired = tuple(params.get("retired") or ())
         _check_voters(self.voters, self.endpoints)
+        _check_retired(self.retired, self.voters)
         self.client = Client(
             self.endpoints,
             api_key=params.get("api_key"),
@@ -78,7 +80,7 @@ class Session:
         """Ask every endpoint at once; one moment, every view apart."""
         views = self.client.ask_all(lambda e: self.dialect.read_view(self.client, e))
         voters = self.voters or tuple(sorted({v.node_id for v in views if v.node_id}))
-        return Observation(voters=voters, views=tuple(views), api=self.dialect.NAME)
+        return Observation(voters=voters, views=tuple(views), api=self.dialect.NAME, retired=self.retired)
 
     def look(self, baseline: Sequence[str] = (), without: Sequence[str] = (), disk_lists: Optional[Dict[str, List[str]]] = None) -> "Look":
         """Observe and judge. What only a comparison shows counts when a second look, a second later, shows it too.
@@ -125,6 +127,12 @@ class Look:
     def __init__(self, observation: Observation, baseline=(), without=()):
         self.observation = observation
         self.verdict: Verdict = judge(observation, baseline or None, without)
+
+
+def _check_retired(retired, voters):
+    both = [i for i in retired if i in voters]
+    if both:
+        raise AetherError("bad_input", "%s is in both 'voters' and 'retired': a host stands in aether_nodes or in aether_retired." % ", ".join(both))
 
 
 def _check_voters(voters, endpoints):
