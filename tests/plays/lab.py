@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ FILES = ("/etc/aether", "/etc/systemd/system/aether.service", "/opt/aether", "/v
 WIPE = """
 systemctl kill --signal=KILL aether 2>/dev/null; systemctl disable --now --quiet aether 2>/dev/null
 mountpoint -q /opt/aether && umount --lazy /opt/aether
-rm -rf %s /etc/systemd/system/aether.service.d && systemctl daemon-reload && systemctl reset-failed
+rm -rf %s /etc/systemd/system/aether.service.d /run/aether.lock* && systemctl daemon-reload && systemctl reset-failed
 """ % " ".join(FILES)
 # Stands before a node's management port and answers in its stead, as its one argument says.
 FRONT = r"""
@@ -131,8 +132,8 @@ class Lab:
 
     # what a user types
 
-    def inventory(self, hosts: Sequence[str], ids: Optional[Dict[str, str]] = None, others: Sequence[str] = (), **variables) -> Path:
-        """``ids``: node ids that differ from the host's name. ``others``: hosts that are not in aether_nodes."""
+    def inventory(self, hosts: Sequence[str], ids: Optional[Dict[str, str]] = None, others: Sequence[str] = (), retired: Sequence[str] = (), **variables) -> Path:
+        """``ids``: node ids that differ from the host's name. ``others``: hosts that are not in aether_nodes; ``retired``: those in aether_retired."""
         path = self.folder / ("inventory-%s.json" % "-".join(hosts))
         common = {"aether_jar": str(self.jar), "aether_heap": "128m", "aether_heal_pause": 1}
         if self.api != V1:
@@ -140,14 +141,17 @@ class Lab:
         made = self.pool.inventory(hosts, dict(common, **variables))
         for host, identity in (ids or {}).items():
             made["aether_nodes"]["hosts"][host]["aether_node_id"] = identity
-        if others:
-            made["others"] = self.pool.inventory(others)["aether_nodes"]
+        for group, members in (("others", others), ("aether_retired", retired)):
+            if members:
+                made[group] = self.pool.inventory(members)["aether_nodes"]
         path.write_text(json.dumps(made), encoding="utf-8")
         return path
 
-    def command(self, playbook: str, hosts: Sequence[str], *arguments: str, **variables) -> List[str]:
-        """With ``names``, {name: address}, the play knows these, too: in a name space of its own, the machine's files stay as they are."""
+    def command(self, playbook: str, hosts: Sequence[str], *arguments: str, given: Optional[Dict[str, object]] = None, **variables) -> List[str]:
+        """``variables`` are the inventory's, ``given`` those that a user gives with -e. With ``names``, {name: address}, the play knows these, too: in a name space of its own, the machine's files stay as they are."""
         words = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.inventory(hosts, **variables)), playbook, *arguments]
+        if given:
+            words += ["-e", json.dumps(given)]
         if not self.names:
             return words
         known = self.folder / "hosts"
@@ -199,9 +203,9 @@ class Lab:
         """Ctrl-C reaches the whole foreground group."""
         os.killpg(process.pid, signal.SIGINT)
 
-    @staticmethod
-    def environment() -> Dict[str, str]:
-        return dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_INJECT_FACT_VARS="false", PYTHONUNBUFFERED="1")
+    def environment(self) -> Dict[str, str]:
+        """What an interrupted drain leaves lies in the lab's own folder."""
+        return dict(os.environ, XDG_STATE_HOME=str(self.folder / "state"), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_INJECT_FACT_VARS="false", PYTHONUNBUFFERED="1")
 
     # what the test does to it
 
@@ -226,6 +230,7 @@ class Lab:
         """
         self.pool.heal()
         self.names = {}
+        shutil.rmtree(self.folder / "state", ignore_errors=True)
         with ThreadPoolExecutor(max_workers=len(self.hosts)) as workers:
             list(workers.map(self._wipe, self.hosts))
         for host in set(self.hosts) - set(hosts):

@@ -115,6 +115,7 @@ def facts_of(answers: Mapping[str, tuple[int, object]], api: str = V1) -> dict:
                 "slices": sorted([s["artifact"], s.get("targetInstances", 0)] for s in slices),
                 "thresholds": answers["/api/thresholds"][1],
             },
+            "active": {s["artifact"]: [sorted(i["nodeId"] for i in s.get("instances", []) if i.get("state") == "ACTIVE"), s.get("minInstances", 0)] for s in slices},
         }
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError("not a member's answer: %r" % error) from error
@@ -266,6 +267,7 @@ def judge(timeline: dict, baseline: Optional[Sequence[str]] = None, successors: 
     ``baseline``: ids that had state at the beginning; a successor with state counts as the one it replaces.
     ``majority_kept``: True, False, or None when nobody had state at the beginning, so that there was none to keep.
     ``majority_breaches``: [{from, to, seconds, why}], each of two samples and SETTLE seconds at least.
+    ``below_minimum``: [{from, to, seconds, why}]: a slice had fewer active instances than its minimum on nodes that answer, in every view with state.
     ``leaderless_spells``: [{from, to, seconds, before, after}]: no member with state named a leader that answers.
     ``max_leaderless_seconds``: the longest of them, 0.0 without any.
     ``leader_changes``: [{at, before, after}].
@@ -279,6 +281,7 @@ def judge(timeline: dict, baseline: Optional[Sequence[str]] = None, successors: 
 
     evidence_at_start = any(has_evidence(history.at(times[0])) for history in histories.values())
     breaches: list[dict] = []
+    too_few: dict[str, list[dict]] = {}
     leaders: list[Optional[str]] = []
     changes: list[dict] = []
     before: dict[str, str] = {}
@@ -291,6 +294,8 @@ def judge(timeline: dict, baseline: Optional[Sequence[str]] = None, successors: 
         why = why_no_majority(stateful | {(successors or {}).get(name, name) for name in stateful}, without_quorum, baseline)
         if why:
             breaches.append({"at": when, "why": why})
+        for artifact, missing in below_minimum(stateful, facts).items():
+            too_few.setdefault(artifact, []).append({"at": when, "why": "%s: %s" % (artifact, missing)})
         leaders.append(leader_of(stateful, facts))
         for name in facts:
             now = in_words(facts[name], name in stateful, name in without_quorum)
@@ -307,6 +312,7 @@ def judge(timeline: dict, baseline: Optional[Sequence[str]] = None, successors: 
         "seconds": round(timeline["last"] - timeline["first"], 1),
         "majority_kept": not kept_breaches if baseline else None,
         "majority_breaches": kept_breaches,
+        "below_minimum": [spell for found in too_few.values() for spell in spells_of_breach(found, interval)],
         "leaderless_spells": spells,
         "max_leaderless_seconds": max((spell["seconds"] for spell in spells), default=0.0),
         "leader_changes": [{"at": when, "before": old, "after": new} for (_then, old), (when, new) in zip(named, named[1:]) if old != new],
@@ -321,6 +327,16 @@ def has_quorum(name: str, facts: Mapping[str, dict]) -> bool:
         return False
     present = {peer for peer in own["peers"] if peer in facts and facts[peer].get("ready")} | {name}
     return len(present) >= own["size"] // 2 + 1
+
+
+def below_minimum(stateful: set[str], facts: Mapping[str, dict]) -> dict[str, str]:
+    """{artifact: how it stands}; an instance counts when its node answers and any member with state shows it active."""
+    most: dict[str, tuple[int, int]] = {}
+    for name in stateful:
+        for artifact, (nodes, minimum) in facts[name].get("active", {}).items():
+            active = sum(1 for node in nodes if facts.get(node, {"answers": True})["answers"])
+            most[artifact] = max(most.get(artifact, (0, 0)), (active, minimum))
+    return {artifact: "%d active, %d at least" % (active, minimum) for artifact, (active, minimum) in most.items() if active < minimum}
 
 
 def has_evidence(facts: dict) -> bool:
@@ -414,6 +430,7 @@ def table(timeline: dict, report: dict) -> list[str]:
     events = [(mark[0], "", "-- " + mark[1]) for mark in timeline.get("marks", [])]
     events += [(change["at"], change["member"], change["is"]) for change in report["changes"]]
     events += [(breach["from"], "", "MAJORITY LOST for %.1f s: %s" % (breach["seconds"], breach["why"])) for breach in report["majority_breaches"]]
+    events += [(spell["from"], "", "BELOW THE MINIMUM for %.1f s: %s" % (spell["seconds"], spell["why"])) for spell in report["below_minimum"]]
     events += [
         (spell["from"], "", "no leader for %.1f s (%s -> %s)" % (spell["seconds"], spell["before"] or "none", spell["after"] or "none")) for spell in report["leaderless_spells"]
     ]

@@ -196,6 +196,19 @@ def test_the_table_tells_the_story_in_order():
     assert [float(line[:8]) for line in lines[1:-1]] == sorted(float(line[:8]) for line in lines[1:-1])
 
 
+def test_a_slice_below_its_minimum_on_nodes_that_answer():
+    def shows(*nodes):
+        return {"active": {"org.example:cart:1.0.0": [list(nodes), 2]}}
+
+    def story(**more):
+        return timeline(10, n1={0: dict(member("n1"), **shows("n2", "n3"))}, n2={0: dict(member("n2"), **shows("n2", "n3"))}, **more)
+
+    assert judge(story(n3={0: member("n3")}))["below_minimum"] == []
+    report = judge(story(n3={0: member("n3"), 4: DOWN}))
+    assert [(b["from"], b["why"]) for b in report["below_minimum"]] == [(4.0, "org.example:cart:1.0.0: 1 active, 2 at least")]
+    assert [line for line in table(story(n3={0: member("n3")}), report) if "BELOW THE MINIMUM for 6.0 s" in line]
+
+
 def test_empty_lists_are_absent_from_answers():
     answers = {
         "/health/ready": (503, None),
