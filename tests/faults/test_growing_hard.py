@@ -143,7 +143,7 @@ def test_members_whose_management_is_broken_are_refused(lab):
 @pytest.mark.fault("the join of a new node", "its name is known to the members and not to the controller")
 def test_a_name_that_only_the_hosts_know_takes_the_new_node_out_again(lab):
     result = lab.play("add_node", FIVE, *lab.of_hosts(n4={"aether_address": "n4"}), ok=False, aether_ready_timeout=8, aether_gone_timeout=20)
-    assert "n4 was not added: n4 is not a member after 8 s: no connection to http://n4:8080 ([Errno -2] Name or service not known)" in result.text, result.tail()
+    assert re.search(r"n4 was not added: n4 is not a member after \d+ s: no connection to http://n4:8080", result.text), result.tail()
     members_as_before(lab)
     assert not lab.enabled("n4")
     grows(lab)

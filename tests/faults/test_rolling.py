@@ -89,8 +89,12 @@ def test_a_lost_majority_stops_the_roll_and_is_explained(lab):
     with lab.witness() as witness:
         result = lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Stop the node]", lose)
     lab.judge_lost(witness)
-    assert result.code != 0 and "%s was being changed and is not back" % first in result.text
-    assert "THE MAJORITY IS LOST" in result.text and "Start what is down: n3" in result.text
+    assert result.code != 0
+    if "was being changed" in result.text:
+        assert "%s was being changed and is not back" % first in result.text and "THE MAJORITY IS LOST" in result.text and "Start what is down: n3" in result.text
+    else:
+        # The restarted one and the survivor are two of three and may find each other again; then there is a majority, and no margin.
+        assert "is not touched, nor any node after it: n3 does not answer" in result.text and "can lose no member now" in result.text, result.tail()
     rest = {"n2": "n1", "n1": "n2"}[first]
     before = since(lab, rest)
     lab.pool.boot(other)

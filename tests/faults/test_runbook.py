@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import pytest
-import test_growing
 import test_rolling
 from test_growing import (  # noqa: F401
     FIVE,
     test_a_new_node_that_never_gets_ready_is_taken_back_out,
     test_a_wrong_checksum_is_refused_before_anything_is_touched,
     test_an_old_member_that_is_down_at_the_start_is_refused,
+    test_interrupted_in_each_phase_and_run_again,
     test_ssh_lost_to_the_new_host_stops_the_play,
     test_the_leader_killed_during_the_join_is_survived,
 )
@@ -26,12 +26,6 @@ from test_rolling import (  # noqa: F401
 )
 
 POOL, HOSTS, API = "t-runbook", FIVE, "runbook"
-
-
-@pytest.mark.fault("phase {phase}", "Ctrl-C")
-@pytest.mark.parametrize("phase", ["3/7", "4/7"])
-def test_interrupted_after_each_phase_that_does_something(lab, phase):
-    test_growing.test_interrupted_after_each_phase_and_run_again(lab, phase)
 
 
 @pytest.mark.fault("the restart of a member", "ssh to its host is lost")
