@@ -6,6 +6,7 @@
 # What a careful operator would type, as the other side of the benchmarks: ssh and curl, polls every 0.2 s, nothing between.
 #   byhand.sh add NEW OLD...      add node NEW to the members OLD, whose lists stay as they are
 #   byhand.sh roll HOST...        restart all members, one after the other, the leader last
+#   byhand.sh remove OUT HOST...  drain and stop OUT, which does not lead, and restart the HOSTs with a list that lacks it
 # KEY: ssh key; JAR: path of the release, for add; IP_<host>: addresses. Hosts are named like their nodes. One ssh connection
 # per host is opened before the clock starts, and kept until the end. Prints "milliseconds N".
 set -euo pipefail
@@ -57,6 +58,11 @@ has_state() { ask /api/blueprints "$@" | holds 'said[0].get("blueprints") and sa
 on_duty() { local name=$1; shift; ask /api/nodes/lifecycle "$@" | holds 'all(any(e["nodeId"] == name and e["state"] == "ON_DUTY" for e in s) for s in said)' "$name"; }
 # Not by the lifecycle list: a leader's entry stays until there is another, 14 s that a restart need not wait.
 gone() { local name=$1; shift; ask /api/status "$@" | holds 'all(e["id"] != name for s in said for e in s["cluster"]["nodes"])' "$name"; }
+decommissioned() { local name=$1; shift; ask /api/nodes/lifecycle "$@" | holds 'all(any(e["nodeId"] == name and e["state"] == "DECOMMISSIONED" for e in s) for s in said)' "$name"; }
+empty() { ask /api/slices "$@" | holds 'all(i["nodeId"] != name for s in said for e in s.get("slices", []) for i in e.get("instances", []))' "$1"; } # in its own view, too
+drained() { decommissioned "$@" && empty "$@"; } # drained NAME HOST...
+settled() { ask /api/slices "$@" | holds 'all([i["state"] for i in e.get("instances", [])] == ["ACTIVE"] * e["targetInstances"] for s in said for e in s["slices"])'; }
+have_list_of() { local count=$1; shift; ask /api/cluster/topology "$@" | holds 'all(len(s["coreNodes"]) == int(name) for s in said)' "$count"; }
 
 install_node() { # install_node NEW OLD...
   local new=$1 sum
@@ -98,32 +104,64 @@ add() { # add NEW OLD...
   until_true 30 "one leader" one_leader "$@"
 }
 
-restart() { # restart HOST OTHER...
-  local host=$1
+list='' beside=''
+restart() { # restart HOST OTHER...: with the peers in `list`, if there are any; `beside` counts for the majority, but is not waited for
+  local host=$1 change=''
   shift
-  all_ready "$host" "$@" && one_leader "$host" "$@" && are_majority "$@" || die "the members are not well, $host is not stopped"
+  all_ready "$host" "$@" && one_leader "$host" "$@" && are_majority "$@" ${beside:+"$beside"} || die "the members are not well, $host is not stopped"
   on "$host" 'systemctl stop aether'
   until_true 30 "$host to be gone from every other view" gone "$host" "$@"
-  on "$host" 'systemctl start aether'
+  [ -z "$list" ] || change="sed -i 's/--peers=[^ ]*/--peers=$list/' /etc/systemd/system/aether.service && systemctl daemon-reload &&"
+  on "$host" "$change systemctl start aether"
   until_true 60 "$host to be ready" ready "$host"
   until_true 30 "$host to have the state that $1 has" has_state "$host" "$1"
   until_true 30 "$host on duty in every other view" on_duty "$host" "$@"
   until_true 30 "one leader" one_leader "$host" "$@"
 }
 
-roll() { # roll HOST...
-  local host other leader order=() others
-  leader=$(ask /api/status "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["leader"])')
-  [[ " $* " = *" $leader "* ]] || die "none of $* leads, but '$leader'"
-  for host in "$@"; do [ "$host" = "$leader" ] || order+=("$host"); done
-  for host in "${order[@]}" "$leader"; do
-    others=()
-    for other in "$@"; do [ "$other" = "$host" ] || others+=("$other"); done
-    restart "$host" "${others[@]}"
-  done
+restart_one_of() { # restart_one_of HOST MEMBER...: HOST is among the members
+  local host=$1 other others=()
+  shift
+  for other in "$@"; do [ "$other" = "$host" ] || others+=("$other"); done
+  restart "$host" "${others[@]}"
 }
 
-[ "$verb" = add ] || [ "$verb" = roll ] || die "no verb '$verb'"
+leader_last() { # leader_last HOST...: into `order`
+  local host leader
+  leader=$(ask /api/status "$1" | python3 -c 'import json, sys; print(json.load(sys.stdin)["leader"])')
+  [[ " $* " = *" $leader "* ]] || die "none of $* leads, but '$leader'"
+  order=()
+  for host in "$@"; do [ "$host" = "$leader" ] || order+=("$host"); done
+  order+=("$leader")
+}
+
+roll() { # roll HOST...
+  local host order
+  leader_last "$@"
+  for host in "${order[@]}"; do restart_one_of "$host" "$@"; done
+}
+
+remove() { # remove OUT HOST...
+  local out=$1 size=$# before=0 host order
+  shift
+  all_ready "$out" "$@" && one_leader "$out" "$@" && are_majority "$@" || die "the members are not well, $out is not drained"
+  curl -s -m 5 -X POST "http://$(address "$1"):8080/api/node/drain/$out" | holds 'said[0]["success"]' || die "$1 does not drain $out"
+  until_true 60 "$out to be drained" drained "$out" "$@"
+  # Where the rest would have no margin for the restarts once it is stopped, the followers get the list first (docs/product.md 2).
+  [ $((size - 2)) -gt $((size / 2)) ] || before=$((size - 2))
+  leader_last "$@"
+  list=$(peers "$@") beside=$out
+  for host in "${order[@]:0:before}"; do restart_one_of "$host" "$@"; done
+  beside=''
+  drained "$out" "$@" && one_leader "$@" && are_majority "$@" || die "the members are not well, $out is not stopped"
+  on "$out" 'systemctl disable --quiet --now aether'
+  until_true 30 "$out to be gone from every view" gone "$out" "$@"
+  for host in "${order[@]:before}"; do restart_one_of "$host" "$@"; done
+  all_ready "$@" && have_list_of $# "$@" || die "not all of $* run with the shorter list"
+  until_true 30 "every slice to be active" settled "$@"
+}
+
+case $verb in add | roll | remove) ;; *) die "no verb '$verb'" ;; esac
 for host in "${hosts[@]}"; do on "$host" true; done
 begin=$(date +%s%N)
 "$verb" "${hosts[@]}"

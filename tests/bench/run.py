@@ -21,9 +21,10 @@ import add_node  # noqa: E402
 import blueprint  # noqa: E402
 import gate  # noqa: E402
 import preflight  # noqa: E402
+import remove_node  # noqa: E402
 import roll  # noqa: E402
 
-BENCHMARKS = {"gate": gate, "add-node": add_node, "preflight": preflight, "roll": roll, "blueprint": blueprint}
+BENCHMARKS = {"gate": gate, "add-node": add_node, "remove-node": remove_node, "preflight": preflight, "roll": roll, "blueprint": blueprint}
 
 
 def say(text: str) -> None:

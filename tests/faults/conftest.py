@@ -4,7 +4,8 @@
 
 """The cluster of the tests of faults, and the table of what happened in them.
 
-A module says its pool's name (POOL), its hosts (HOSTS) and, where it is not v1, its API (API). What a test marked ``fault`` saw becomes a line of the table.
+A module says its pool's name (POOL), its hosts (HOSTS), where they are not the first three, the members before each test (MEMBERS) and, where it
+is not v1, its API (API). What a test marked ``fault`` saw becomes a line of the table.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ def shared(request, tmp_path_factory):
 
 @pytest.fixture
 def lab(shared, request):
-    """Three members with something to lose; the other hosts are to come. Chance is off; each test says what goes wrong."""
-    shared.form_again(["n1", "n2", "n3"])
+    """Members with something to lose; the other hosts are to come. Chance is off; each test says what goes wrong."""
+    shared.form_again(getattr(request.module, "MEMBERS", ["n1", "n2", "n3"]))
     shared.results, shared.verdicts = [], []
     yield shared
     mark = request.node.get_closest_marker("fault")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs every Molecule scenario, as ``molecule test -s NAME`` would from a shell, against nodes with either API."""
+"""Runs every Molecule scenario, as ``molecule test -s NAME`` would from a shell, against nodes with either API where it makes sense."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted(p.parent.name for p in (ROOT / "molecule").glob("*/molecule.yml"))
+# The runbook's API shows no counts, so there is no room that could be made.
+V1_ALONE = ("drain_blocked",)
+RUNS = [(scenario, api) for scenario in SCENARIOS for api in ("v1", "runbook") if api == "v1" or scenario not in V1_ALONE]
 
 
-@pytest.mark.parametrize("api", ["v1", "runbook"])
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(("scenario", "api"), RUNS)
 def test_scenario(scenario, api, tmp_path):
     environment = dict(
         os.environ,

@@ -24,6 +24,7 @@ REPORTS = ROOT / ".dev" / "reports"
 QUORUM = "ansible_collections.pragmatica.aether.plugins.module_utils.quorum"
 # A play alone keeps two cores busy for 60 % of its time: two clusters at once fill them.
 TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
+MAIN_PATH = "v1 and (default or add_node)"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ PARTS = (
     Part("contract", "the simulated node against recordings of the product", ("pytest", "tests/contract", "-s")),
     Part("sandbox", "the hosts of the sandbox and their faults", ("pytest", "tests/sandbox_hosts")),
     Part("plays", "the plays on systemd hosts, at the product's speed, watched from outside", ("pytest", "tests/plays", "-s")),
-    Part("molecule", "the Molecule scenarios of the main path with testinfra", ("pytest", "tests/scenarios", "-k", "v1 and not slices", "-v", "-n", "2")),
-    Part("scenarios", "the other Molecule scenarios, and all on nodes with the runbook's API", ("pytest", "tests/scenarios", "-k", "runbook or slices", "-v", "-n", "2"), always=False),
+    Part("molecule", "the Molecule scenarios of the main path with testinfra", ("pytest", "tests/scenarios", "-k", MAIN_PATH, "-v", "-n", "2")),
+    Part("scenarios", "the other Molecule scenarios, and all on nodes with the runbook's API", ("pytest", "tests/scenarios", "-k", "not (%s)" % MAIN_PATH, "-v", "-n", "2"), always=False),
     Part("faults", "everything that may go wrong; writes docs/faults.md", ("pytest", "tests/faults", "-v", "--durations=100", *TWO_AT_A_TIME, "--faults-table=docs/faults.md"), always=False),
 )
 
