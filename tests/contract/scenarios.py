@@ -9,12 +9,11 @@ Each is called with a cluster of which nothing runs, and a Replay that repeats w
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
 import pytest
-from simnode.testing import SimCluster
+from simnode.testing import SimCluster, free_ports
 
 FACTOR = 0.045
 FOUNDERS = ["node1", "node2", "node3"]
@@ -65,12 +64,6 @@ def scenario(size: int = 3, **claims):
 # --- steps ----------------------------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def toml(cluster, node, app_port, repositories='"local", "builtin"', keys=KEYS) -> str:
     cluster_port, management_port = cluster.ports[node]
     return TOML % (management_port, cluster_port, repositories, app_port) + "".join(KEY % (key, key.split("-")[0], role) for key, role in keys.items())
@@ -116,7 +109,7 @@ def start_with_keys(cluster, replay, **texts) -> None:
     """Three nodes with keys from their files, the first with its application port."""
     cluster.key = "admin-key-0001"
     for position, node in enumerate(FOUNDERS):
-        replay.app_ports[node] = free_port()
+        replay.app_ports[node] = free_ports()[1]
         cluster.start(node, toml=toml(cluster, node, replay.app_ports[node], **texts))
         cluster.wait(lambda: cluster.get(node, "/api/health")["connectedPeers"] == position, node)
     duty(cluster, "node3", *FOUNDERS)
@@ -313,7 +306,7 @@ def an_upload(cluster, replay):
 @scenario(rc1="builtin-deploy")
 def a_rejected_blueprint_that_comes_alive(cluster, replay):
     for node in FOUNDERS:
-        cluster.start(node, toml=toml(cluster, node, free_port(), '"builtin"', {}))
+        cluster.start(node, toml=toml(cluster, node, free_ports()[1], '"builtin"', {}))
         cluster.wait(lambda: cluster.get(node, "/api/health")["connectedPeers"] == FOUNDERS.index(node), node)
     duty(cluster, "node3", *FOUNDERS)
     replay("builtin-deploy", "01-*", "02-*", "03-*")
@@ -404,17 +397,17 @@ def who_may_do_what(cluster, replay):
     keys = {"admin-key-0001": "ADMIN", "viewer-key-0001": "VIEWER"}
     start_with_keys(cluster, replay, repositories='"local"')
     cluster.stop("node1")
-    cluster.start("node1", toml=toml(cluster, "node1", free_port(), '"local"', keys))
+    cluster.start("node1", toml=toml(cluster, "node1", free_ports()[1], '"local"', keys))
     duty(cluster, "node1", *FOUNDERS)
     replay("auth", "*shows-key-names")
     cluster.stop("node1")
-    cluster.start("node1", toml=toml(cluster, "node1", free_port(), '"local"'))
+    cluster.start("node1", toml=toml(cluster, "node1", free_ports()[1], '"local"'))
     duty(cluster, "node1", *FOUNDERS)
     replay("auth", "[!e]*")
     # The same node with its keys from the environment instead.
     cluster.stop("node1")
     environ = {"AETHER_API_KEYS": "viewenv-key-0002:view:viewer:VIEWER;adminenv-key-0002:admin:admin:ADMIN", "AETHER_CLUSTER_SECRET": "secret"}
-    cluster.start("node1", toml=toml(cluster, "node1", free_port(), '"local"', {}), environ=environ)
+    cluster.start("node1", toml=toml(cluster, "node1", free_ports()[1], '"local"', {}), environ=environ)
     cluster.key = "adminenv-key-0002"
     duty(cluster, "node1", *FOUNDERS)
     replay("auth", "env-keys-*")

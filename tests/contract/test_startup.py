@@ -26,6 +26,7 @@ import pytest
 from deviations import STARTS
 from recordings import RECORDINGS, Answer, Exchange, compare
 from replay import DEVIATING, SAME, Pace, counts, patient, reasons
+from simnode.testing import free_ports
 
 SIMNODE = Path(__file__).resolve().parents[1] / "sandbox" / "node" / "simnode"
 FACTOR = 0.15
@@ -141,21 +142,6 @@ def ask(port, path, switches=None) -> Answer:
         return Answer(None, "", None)
     finally:
         connection.close()
-
-
-def free_ports():
-    """A cluster port whose gossip port and whose peers' ports are free, and a management port."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as cluster, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gossip, socket.socket() as management:
-            cluster.bind(("127.0.0.1", 0))
-            management.bind(("127.0.0.1", 0))
-            port = cluster.getsockname()[1]
-            try:
-                gossip.bind(("127.0.0.1", port + 100))
-            except (OSError, OverflowError):
-                continue
-            if port < 65000:
-                return port, management.getsockname()[1]
 
 
 def ported(text, ports):

@@ -24,6 +24,7 @@ from ansible_collections.pragmatica.aether.plugins.module_utils.preflight import
 from ansible_collections.pragmatica.aether.plugins.modules import aether_reach_info as reach
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simnode.testing import free_ports
 
 MODULES = "ansible_collections.pragmatica.aether.plugins.modules."
 
@@ -380,15 +381,10 @@ def call(module, **arguments):
     return json.loads(done.stdout)
 
 
-def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as one_socket:
-        one_socket.bind(("127.0.0.1", 0))
-        return one_socket.getsockname()[1]
-
-
 @pytest.fixture
 def ports():
-    return [dict(name="cluster", protocol="udp", port=free_port(socket.SOCK_DGRAM)), dict(name="management", protocol="tcp", port=free_port(socket.SOCK_STREAM))]
+    cluster, management = free_ports()
+    return [dict(name="cluster", protocol="udp", port=cluster), dict(name="management", protocol="tcp", port=management)]
 
 
 def targets(ports, host="n2", address="127.0.0.1", method="listener"):

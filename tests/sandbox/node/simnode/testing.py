@@ -86,7 +86,7 @@ class SimCluster:
         return ["%s=%s" % (i, self.endpoints[i]) for i in ids or self.ids]
 
     def add_member(self, node: str) -> None:
-        self.ports[node] = _free_ports()
+        self.ports[node] = free_ports()
 
     def t(self, seconds: float) -> float:
         return seconds * self.time_factor
@@ -220,7 +220,7 @@ _NEXT = itertools.count()
 _FIRST, _NODES, _SPAN = 10000, 2000, 6000  # below what Linux gives to clients, 32768 and above; a span for each of the test processes
 
 
-def _free_ports() -> Tuple[int, int]:
+def free_ports() -> Tuple[int, int]:
     """A UDP port whose gossip port is free too, and a TCP port.
 
     Nobody else is given them between this look and the node's start: the system hands out other ports, and each process that tests
