@@ -29,7 +29,7 @@ options:
     type: str
     default: ""
   seconds:
-    description: After so many seconds without a renewal it runs out.
+    description: After so many seconds without a renewal it runs out. A lock that one has already never gets shorter.
     type: float
     default: 900
   instead_of:
@@ -166,7 +166,7 @@ def main():
                 mine = record is not None and record["run"] == p["run"]
                 record = dict(
                     run=p["run"], owner=p["owner"], doing=p["doing"] or (record["doing"] if mine else ""),
-                    since=record["since"] if mine else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)), until=now + p["seconds"],
+                    since=record["since"] if mine else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)), until=max(now + p["seconds"], record["until"] if mine else 0.0),
                 )
                 write(p["path"], record)
             elif what == "remove" and not module.check_mode:

@@ -114,6 +114,8 @@ def test_the_file_says_who_has_it_and_is_gone_afterwards(tmp_path):
     assert second["msg"].startswith("ann@here, run here/1/1, has the lock since 20") and " for add_node.yml; it runs out in " in second["msg"]
     code, kept = module(path, state="kept", run="here/1/1", owner="ann@here", seconds=900)
     assert code == 0 and kept["holder"]["left"] > 800 and kept["holder"]["doing"] == "add_node.yml" and kept["holder"]["since"] == second["holder"]["since"]
+    code, again = module(path, run="here/1/1", owner="ann@here", seconds=60)  # the next round of the same run looks and plans
+    assert code == 0 and again["holder"]["left"] > 800
     assert module(path, state="freed", run="there/2/2")[0] == 0 and path.exists()
     code, lost = module(path, state="kept", run="there/2/2")
     assert code == 1 and lost["msg"].startswith("The lock of this cluster is lost: ann@here, ") and lost["msg"].endswith("run this play again.")
