@@ -58,8 +58,10 @@ def started(pid: int) -> str:
         with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
-        found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False) if not os.path.isdir("/proc/self") else None
-        return "-".join(found.stdout.split()) if found else ""
+        if os.path.isdir("/proc/self"):
+            return ""
+    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return "-".join(found.stdout.split())
 
 
 def dead(run: str) -> bool:

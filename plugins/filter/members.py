@@ -80,12 +80,14 @@ def looked_at(hostvars, hosts):
 
 def halted(hostvars, hosts):
     """Ids of the nodes whose service does not run, on hosts that could be looked at."""
-    return [m["id"] for m in members(hostvars, hosts) if m["host"] in looked_at(hostvars, hosts) and not hostvars[m["host"]]["aether__host"]["active"]]
+    seen = looked_at(hostvars, hosts)
+    return [m["id"] for m in members(hostvars, hosts) if m["host"] in seen and not hostvars[m["host"]]["aether__host"]["active"]]
 
 
 def unreachable(hostvars, hosts):
     """Ids of the nodes whose host could not be looked at."""
-    return [m["id"] for m in members(hostvars, hosts) if m["host"] not in looked_at(hostvars, hosts)]
+    seen = looked_at(hostvars, hosts)
+    return [m["id"] for m in members(hostvars, hosts) if m["host"] not in seen]
 
 
 def disk_lists(hostvars, hosts):

@@ -84,19 +84,13 @@ def test_a_slice_that_fails_elsewhere_is_named_and_the_node_is_on_duty_again(lab
     is_out(lab, leaver)
 
 
-@pytest.mark.fault("the drain", "every write is applied and answered with 500")
-def test_writes_that_are_applied_and_answered_with_500(lab, leaver):
-    for host in FIVE:
-        lab.switch_now(host, error_but_applied=True)
-    with lab.witness() as witness:
-        remove(lab, leaver)
-    judge(lab, witness)
-    is_out(lab, leaver)
-
-
-@pytest.mark.fault("the drain", "the leader takes writes and never answers")
-def test_writes_that_hang(lab, leaver):
-    lab.switch_now("n1", hang_writes="after")
+@pytest.mark.parametrize("what, hosts, switch", [
+    ("every write is applied and answered with 500", FIVE, {"error_but_applied": True}), ("the leader takes writes and never answers", ["n1"], {"hang_writes": "after"}),
+])
+@pytest.mark.fault("the drain", "{what}")
+def test_writes_whose_answers_say_nothing(lab, leaver, what, hosts, switch):
+    for host in hosts:
+        lab.switch_now(host, **switch)
     with lab.witness() as witness:
         remove(lab, leaver)
     judge(lab, witness)
