@@ -6,12 +6,9 @@
 
 from __future__ import annotations
 
+from whole import test_no_mark_of_a_change_is_left, test_the_service_runs_and_is_enabled  # noqa: F401
+
 MEMBERS = ["n1", "n2", "n3"]
-
-
-def test_the_service_runs_and_is_enabled(host):
-    service = host.service("aether")
-    assert service.is_running and service.is_enabled
 
 
 def test_the_unit_fits_a_jvm_that_takes_part_in_a_cluster(host, member):
@@ -43,10 +40,6 @@ def test_the_environment_is_for_root_alone(host):
 def test_the_release_is_named_by_its_checksum(host):
     jar = host.file("/opt/aether/current/aether-node.jar")
     assert host.file("/opt/aether/current").linked_to.endswith(jar.sha256sum[:12])
-
-
-def test_no_mark_of_a_change_is_left(host):
-    assert not host.file("/var/lib/aether/.rolling").exists
 
 
 def test_it_sees_every_member(member):

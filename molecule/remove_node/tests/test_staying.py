@@ -6,37 +6,20 @@
 
 from __future__ import annotations
 
+from whole import (  # noqa: F401
+    members,
+    test_it_has_the_state,
+    test_it_runs_with_the_list_of_the_members,
+    test_it_sees_the_members,
+    test_its_list_has_the_members,
+    test_no_mark_of_a_change_is_left,
+    test_the_members_are_on_duty,
+    test_the_service_runs_and_is_enabled,
+    test_the_slices_are_active,
+)
+
 testinfra_hosts = MEMBERS = ["n1", "n2", "n3"]
-ACTIVE = "ACTIVE"
 
 
-def test_the_service_runs_and_is_enabled(host):
-    service = host.service("aether")
-    assert service.is_running and service.is_enabled
-
-
-def test_it_sees_the_three(member):
-    assert member.seen() == MEMBERS
-
-
-def test_its_list_has_the_three(member):
-    assert member.list_length() == 3
-
-
-def test_it_runs_with_the_list_of_three(v1):
+def test_its_unit_lists_the_three(v1):
     assert v1.peers() == MEMBERS
-    assert sorted(v1.ask("/api/cluster/topology")["coreNodes"]) == MEMBERS
-
-
-def test_it_has_the_state(v1):
-    assert v1.ask("/api/blueprints") == {"blueprints": [{"id": "org.example:shop:1.0.0", "sliceCount": 2}]}
-    assert v1.ask("/api/thresholds")["cpu.usage"] == {"warning": 0.6, "critical": 0.85}
-    assert {e["nodeId"]: e["state"] for e in v1.ask("/api/nodes/lifecycle")} == {m: "ON_DUTY" for m in MEMBERS}
-
-
-def test_the_slices_are_active(member):
-    assert member.slices() == {"org.example:cart:1.0.0": [ACTIVE] * 2, "org.example:checkout:1.0.0": [ACTIVE] * 3}
-
-
-def test_no_mark_of_a_change_is_left(host):
-    assert not host.file("/var/lib/aether/.rolling").exists
