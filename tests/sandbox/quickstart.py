@@ -121,6 +121,7 @@ Done in {seconds:.0f} s. The cluster runs on five hosts; the commands are the on
     ansible-playbook -i {five} playbooks/status.yml
     ansible-playbook -i {five} playbooks/rolling_restart.yml
     ansible-playbook -i {five} playbooks/add_node.yml --check      # nothing left to add: changed=0
+    ansible-playbook -i {five} playbooks/remove_node.yml -e aether_remove=n5,n4    # asks for the names to be typed
 
 Break something and look again:
 
