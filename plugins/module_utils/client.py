@@ -26,6 +26,7 @@ from .model import AetherError, Trouble
 
 try:
     import httpx
+    import httpcore  # noqa: F401  (httpx imports it with its first client: in every worker that Ansible forks, unless it is here before)
 
     HTTPX_ERROR = None
 except ImportError as error:

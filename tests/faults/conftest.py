@@ -4,8 +4,8 @@
 
 """The cluster of the tests of faults, and the table of what happened in them.
 
-A module says its pool's name (POOL), its hosts (HOSTS), where they are not the first three, the members before each test (MEMBERS) and, where it
-is not v1, its API (API). What a test marked ``fault`` saw becomes a line of the table.
+Five hosts, which all modules share. A module says who the members are before each of its tests, where they are not the first three (MEMBERS), and the
+API where it is not v1 (API). What a test marked ``fault`` saw becomes a line of the table; marked ``faults`` it has several, one for each of its first plays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "plays"))
 
 FACTOR = 0.2
+HOSTS = ["n1", "n2", "n3", "n4", "n5"]
 ROWS = pytest.StashKey()
 HEAD = """# What goes wrong, and what happens then
 
@@ -35,6 +36,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "fault(when, what): a line of the table; {name} in what is the value of the test's parameter")
+    config.addinivalue_line("markers", "faults((when, what), ...): a line for each of the test's first plays; its last play is the second run of all of them")
     config.stash[ROWS] = Rows()
     config.pluginmanager.register(config.stash[ROWS])
 
@@ -56,30 +58,43 @@ def pytest_sessionfinish(session, exitstatus):
         path.write_text(HEAD + "".join("| %s |\n" % " | ".join(row) for row in rows), encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def shared(request, tmp_path_factory):
+@pytest.fixture(scope="session")
+def labs(tmp_path_factory):
+    """One lab per API, made when it is first asked for."""
     from lab import Lab  # its folder, and those it imports from, are known only when pytest is configured
 
-    with Lab(request.module.POOL, request.module.HOSTS, tmp_path_factory.mktemp(request.module.POOL), time_factor=FACTOR, api=getattr(request.module, "API", "v1"), stateless="never", formation="ok") as made:
-        yield made
+    made = {}
+
+    def of(api):
+        if api not in made:
+            made[api] = Lab("t-" + api, HOSTS, tmp_path_factory.mktemp(api), time_factor=FACTOR, api=api, stateless="never", formation="ok")
+        return made[api]
+
+    yield of
+    for lab in made.values():
+        lab.pool.down()
 
 
 @pytest.fixture
-def lab(shared, request):
+def lab(labs, request):
     """Members with something to lose; the other hosts are to come. Chance is off; each test says what goes wrong."""
-    shared.form_again(getattr(request.module, "MEMBERS", ["n1", "n2", "n3"]))
-    shared.results, shared.verdicts = [], []
-    yield shared
-    mark = request.node.get_closest_marker("fault")
-    if mark:
-        request.node.user_properties.append(("fault", row(shared, *mark.args, values=request.node.callspec.params if hasattr(request.node, "callspec") else {})))
+    made = labs(getattr(request.module, "API", "v1"))
+    made.form_again(getattr(request.module, "MEMBERS", ["n1", "n2", "n3"]))
+    made.results, made.verdicts = [], []
+    yield made
+    values = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    for mark in request.node.iter_markers("fault"):
+        request.node.user_properties.append(("fault", row(made, *mark.args, values=values)))
+    for mark in request.node.iter_markers("faults"):
+        for position, (when, what) in enumerate(mark.args):
+            request.node.user_properties.append(("fault", row(made, when, what, position=position)))
 
 
-def row(lab, when, what, values):
-    """(while, fault, API, what happened, majority, second run) of a test that has passed."""
+def row(lab, when, what, values=(), position=0):
+    """(while, fault, API, what happened, majority, second run) of a test that has passed; ``position``: of the play that met the fault."""
     plays = [result for result in lab.results if result.name != "status"]
     majority = "-" if not lab.verdicts else "kept" if all(lab.verdicts) else "lost to the fault itself"
-    return when, what.format(**values), lab.api, how(plays[0]) if plays else "no play ran", majority, how(plays[-1], again=True) if len(plays) > 1 else "-"
+    return when, what.format(**dict(values)), lab.api, how(plays[position]) if plays else "no play ran", majority, how(plays[-1], again=True) if len(plays) > position + 1 else "-"
 
 
 def how(result, again=False):

@@ -16,7 +16,7 @@ import threading
 import pytest
 
 FIVE = ["n1", "n2", "n3", "n4", "n5"]
-POOL, HOSTS, MEMBERS = "t-drain", FIVE, FIVE
+MEMBERS = FIVE
 DRAINING = "TASK [Drain n"  # and its id
 
 
@@ -150,7 +150,6 @@ def test_a_node_that_is_cut_off_while_it_is_drained(lab, leaver):
     is_out(lab, leaver)
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("how, when, after", [
     ("SIGINT", DRAINING, 0.3), ("SIGKILL", DRAINING, 0.1), ("SIGKILL", DRAINING, 1.5), ("SIGKILL", "TASK [Stop it, and do not start it at boot]", 0.1),
     ("SIGINT", "TASK [Wait until the others have let it go]", 0.1),

@@ -12,7 +12,6 @@ import threading
 import pytest
 
 THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
-POOL, HOSTS = "t-hard", FIVE
 FAKE_JAVA = "#!/bin/sh\necho 'openjdk version \"17.0.1\" 2021-10-19' >&2\n"
 LATE = "import time\nreal = time.time\ntime.time = lambda: real() - 3600\n"
 LATE_PYTHON = '#!/bin/sh\nPYTHONPATH=/opt/late exec /usr/bin/python3 "$@"\n'
@@ -55,8 +54,15 @@ def grows(lab, **variables):
 # --- known beforehand -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault("known beforehand", "single ports between a new node and a member are blocked, one-way and two-way")
-def test_blocked_ports_between_new_nodes_and_members_are_named_all_at_once_with_their_direction(lab):
+@pytest.mark.faults(
+    ("known beforehand", "single ports between a new node and a member are blocked, one-way and two-way"),
+    ("known beforehand", "everything between a new node and a member is blocked, one-way and two-way"),
+    ("known beforehand", "one new host has a Java that is too old, the clock of the other is an hour off"),
+    ("known beforehand", "a configuration that the product would silently drop"),
+    ("known beforehand", "a node id that is none"),
+    ("known beforehand", "one member's management answers 500, another's closes in the middle of an answer"),
+)
+def test_what_is_refused_before_anything_is_touched(lab):
     lab.pool.fault("cut1", ["n2"], ["n4"], udp=8090)
     lab.pool.fault("cut1", ["n3"], ["n5"], udp=8190)
     lab.pool.fault("cut", ["n5"], ["n1"], udp=8190)
@@ -68,43 +74,38 @@ def test_blocked_ports_between_new_nodes_and_members_are_named_all_at_once_with_
     ):
         assert sentence.format(**lab.ips) in result.text, result.tail()
     lab.pool.heal()
-    lab.play("preflight", FIVE)
 
-
-@pytest.mark.fault("known beforehand", "everything between a new node and a member is blocked, one-way and two-way")
-def test_a_new_node_that_cannot_reach_a_member_at_all(lab):
     lab.pool.fault("cut1", ["n4"], ["n2"])
     lab.pool.fault("cut", ["n5"], ["n3"])
     result = refused(lab)
     for sentence in ("n4 does not reach n2 ({n2})", "the block is one-way, from n4 to n2", "n5 does not reach n3 ({n3})", "n3 does not reach n5 ({n5})", "nor does n5 reach n3"):
         assert sentence.format(**lab.ips) in result.text, result.tail()
     lab.pool.heal()
-    lab.play("preflight", FIVE)
 
-
-@pytest.mark.fault("known beforehand", "one new host has a Java that is too old, the clock of the other is an hour off")
-def test_a_java_that_is_too_old_and_a_clock_that_is_an_hour_off(lab):
-    """The sandbox has one clock for all; the Python of the one host is told another time."""
+    # The sandbox has one clock for all; the Python of the one host is told another time.
     file(lab, "n4", "/usr/local/bin/java17", FAKE_JAVA, "755")
     file(lab, "n5", "/opt/late/sitecustomize.py", LATE)
     file(lab, "n5", "/opt/late/python3", LATE_PYTHON, "755")
     result = refused(lab, *lab.of_hosts(n4={"aether_java": "/usr/local/bin/java17", "aether_java_install": False}, n5={"ansible_python_interpreter": "/opt/late/python3"}))
     assert "'/usr/local/bin/java17' is Java 17, and this release needs Java 25" in result.text
     assert re.search(r"ERROR \(clock\) n5: Its clock is about 3(599|600|601) s behind the others'", result.text), result.tail()
-    lab.play("preflight", FIVE)
 
-
-@pytest.mark.fault("known beforehand", "a configuration that the product would silently drop")
-def test_a_configuration_that_the_product_would_silently_drop_is_refused_before_any_file_is_written(lab):
-    wrong = {"n4": {"aether_heap": "lots", "aether_app_http_port": 8190}, "n5": {"aether_environment": "${env:STAGE}"}}
-    result = refused(lab, *lab.of_hosts(**wrong))
+    result = refused(lab, *lab.of_hosts(n4={"aether_heap": "lots", "aether_app_http_port": 8190}, n5={"aether_environment": "${env:STAGE}"}))
     for sentence in (
         "aether_heap is 'lots'; write it like 512m or 4g.", "aether_app_http_port and the gossip port (aether_cluster_port + 100) are both 8190",
         "aether_environment is '${env:STAGE}'; it must be one of local, docker, kubernetes.",
     ):
         assert sentence in result.text, result.tail()
+
     result = lab.play("add_node", FIVE, *lab.of_hosts(n4={"aether_node_id": "${NODE_ID}"}), ok=False)
     assert "The inventory is refused: aether_node_id of n4 is '${NODE_ID}', which is no node id" in result.text, result.tail()
+
+    lab.front("n2", "500")
+    lab.front("n3", "closing")
+    result = lab.play("add_node", FIVE, ok=False)
+    assert "Refused, nothing was touched: n2, n3" in result.text, result.tail()
+    lab.unfront("n2")
+    lab.unfront("n3")
     untouched(lab)
     lab.play("preflight", FIVE)
 
@@ -125,56 +126,52 @@ def test_a_name_that_a_member_cannot_resolve_any_more_is_refused(lab):
     assert lab.lists(["n4", "n5"]) == {"n4": FIVE, "n5": FIVE}
 
 
-@pytest.mark.fault("known beforehand", "one member's management answers 500, another's closes in the middle of an answer")
-def test_members_whose_management_is_broken_are_refused(lab):
-    lab.front("n2", "500")
-    lab.front("n3", "closing")
-    result = lab.play("add_node", FIVE, ok=False)
-    assert "Refused, nothing was touched: n2, n3" in result.text, result.tail()
-    lab.unfront("n2")
-    lab.unfront("n3")
-    untouched(lab)
-    lab.play("preflight", FIVE)
-
-
 # --- while it goes on -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault("the join of a new node", "its name is known to the members and not to the controller")
-def test_a_name_that_only_the_hosts_know_takes_the_new_node_out_again(lab):
-    result = lab.play("add_node", FIVE, *lab.of_hosts(n4={"aether_address": "n4"}), ok=False, aether_ready_timeout=8, aether_gone_timeout=20)
-    assert re.search(r"n4 was not added: n4 is not a member after \d+ s: no connection to http://n4:8080", result.text), result.tail()
-    members_as_before(lab)
-    assert not lab.enabled("n4")
-    grows(lab)
+@pytest.mark.faults(
+    ("the join of a new node", "its name is known to the members and not to the controller"),
+    ("the join of a new node", "its cluster port is blocked from a member, one-way"),
+    ("the join of a new node", "its cluster port is blocked from a member, two-way"),
+    ("the installation on a new host", "the disk is full while the JAR is written"),
+    ("the join of a new node", "a member's management hangs for 8 s"),
+)
+def test_what_takes_the_new_node_out_again_or_is_waited_for(lab):
+    """One after the other on the same hosts: after each the members are as before, and the last one is survived."""
 
-
-@pytest.mark.fault("the join of a new node", "its cluster port is blocked from a member, {way}")
-@pytest.mark.parametrize("way", ["one-way", "two-way"])
-def test_a_block_that_comes_up_during_the_join_takes_the_new_node_out_again(lab, way):
-    kind = {"one-way": "cut1", "two-way": "cut"}[way]
-    with lab.witness() as witness:
-        result = lab.play_until("add_node", FIVE, "PLAY [3/7", lambda process: lab.pool.fault(kind, ["n2"], ["n4"], udp=8090), aether_ready_timeout=8)
-    lab.judge(witness)
-    assert result.code != 0 and "n4 was not added" in result.text and "n4 does not see n2 (is a way between them blocked?)" in result.text and "stopped and disabled again" in result.text, result.tail()
-    members_as_before(lab)
-    assert not lab.enabled("n4")
-    lab.pool.heal()
-    grows(lab)
-
-
-@pytest.mark.fault("the join of a new node", "a member's management hangs for 8 s")
-def test_a_member_whose_management_hangs_for_a_while_during_the_join_is_waited_for(lab):
-    def hang(process):
-        lab.front("n2", "hanging")
-        threading.Timer(8.0, lambda: lab.unfront("n2")).start()
+    def taken_out(result):
+        assert result.code != 0
+        members_as_before(lab)
+        assert not lab.enabled("n4")
 
     with lab.witness() as witness:
-        result = lab.play_until("add_node", FIVE, "Wait for the membership of n4", hang, aether_roll_lists=False)
+        result = lab.play("add_node", FIVE, *lab.of_hosts(n4={"aether_address": "n4"}), ok=False, aether_ready_timeout=8, aether_gone_timeout=20)
+        assert re.search(r"n4 was not added: n4 is not a member after \d+ s: no connection to http://n4:8080", result.text), result.tail()
+        taken_out(result)
+
+        for kind in ("cut1", "cut"):
+            result = lab.play_until("add_node", FIVE, "PLAY [3/7", lambda process: lab.pool.fault(kind, ["n2"], ["n4"], udp=8090), aether_ready_timeout=8)
+            assert "n4 was not added" in result.text and "n4 does not see n2 (is a way between them blocked?)" in result.text and "stopped and disabled again" in result.text, result.tail()
+            taken_out(result)
+            lab.pool.heal()
+
+        lab.pool.exec("n4", "sh", "-c", "rm -rf /opt/aether/*; mount -t tmpfs -o size=16m,mode=755 small /opt/aether")
+        fill = lambda process: lab.pool.exec("n4", "sh", "-c", "cat /dev/zero > /opt/aether/full", check=False)
+        result = lab.play_until("add_node", FIVE, "PLAY [3/7", fill, aether_disk_mb=4)
+        assert "n4" in result.text and "No space left on device" in result.text
+        taken_out(result)
+        assert not lab.pool.exec("n4", "sh", "-c", "ls /opt/aether/releases/*/aether-node.jar", check=False).stdout, "whole or not at all"
+        lab.pool.exec("n4", "rm", "/opt/aether/full")
+
+        def hang(process):
+            lab.front("n2", "hanging")
+            threading.Timer(8.0, lambda: lab.unfront("n2")).start()
+
+        result = lab.play_until("add_node", FIVE, "Wait for the membership of n4", hang, aether_roll_lists=False, aether_disk_mb=4)
+        assert result.code == 0
     lab.judge(witness)
-    assert result.code == 0
-    assert lab.lists(["n4", "n5"]) == {"n4": FIVE, "n5": FIVE}
-    assert lab.play("add_node", FIVE, aether_roll_lists=False).changed == 0
+    assert lab.lists() == {h: THREE if h in THREE else FIVE for h in FIVE} and lab.active("n5") == 5
+    assert lab.play("add_node", FIVE, aether_roll_lists=False, aether_disk_mb=4).changed == 0
 
 
 @pytest.mark.fault("the restart of an old member", "its host is frozen for 20 s")
@@ -189,20 +186,6 @@ def test_a_member_that_is_frozen_for_20_seconds_during_its_restart(lab):
     assert result.code == 0
     assert lab.lists() == {h: FIVE for h in FIVE}
     assert lab.play("add_node", FIVE).changed == 0
-
-
-@pytest.mark.fault("the installation on a new host", "the disk is full while the JAR is written")
-def test_a_disk_that_is_full_when_the_jar_is_written(lab):
-    lab.pool.exec("n4", "sh", "-c", "mkdir -p /opt/aether && mount -t tmpfs -o size=16m,mode=755 small /opt/aether")
-    fill = lambda process: lab.pool.exec("n4", "sh", "-c", "cat /dev/zero > /opt/aether/full", check=False)
-    with lab.witness() as witness:
-        result = lab.play_until("add_node", FIVE, "PLAY [3/7", fill, aether_disk_mb=4)
-    lab.judge(witness)
-    assert result.code != 0 and "n4" in result.text and "No space left on device" in result.text
-    members_as_before(lab)
-    assert not lab.pool.exec("n4", "sh", "-c", "ls /opt/aether/releases/*/aether-node.jar", check=False).stdout, "whole or not at all"
-    lab.pool.exec("n4", "rm", "/opt/aether/full")
-    grows(lab, aether_disk_mb=4)
 
 
 @pytest.mark.fault("the join of a new node", "two hosts lost at once")

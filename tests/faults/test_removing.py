@@ -15,7 +15,7 @@ import pytest
 from lab import FILES
 
 THREE, FOUR, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4"], ["n1", "n2", "n3", "n4", "n5"]
-POOL, HOSTS, MEMBERS = "t-remove", FIVE, FIVE
+MEMBERS = FIVE
 
 
 def out(lab, *hosts):
@@ -44,12 +44,18 @@ def test_what_is_refused_before_anything_is_touched(lab):
     as_before(lab)
 
 
-def test_five_become_three_and_five_again(lab):
+@pytest.mark.fault("the restart of a follower", "Ctrl-C")
+def test_five_become_three_in_two_runs_and_five_again(lab):
+    """Interrupted while the lists are shortened, and run again; then nothing is left of those that are out, and they come back."""
+    given = dict(aether_remove="n5,n4", aether_yes=True, aether_purge=True)
     with lab.witness(baseline=THREE) as witness:
-        lab.play("remove_node", FIVE, given=dict(aether_remove="n5,n4", aether_yes=True))
+        lab.play_until("remove_node", FIVE, "TASK [pragmatica.aether.aether_roll : Start the node]", lambda process: threading.Timer(1.0, lambda: lab.interrupt(process)).start(), given=given)
+        lab.play("remove_node", FIVE, given=given)
     lab.judge(witness)
     assert out(lab, "n4", "n5") and lab.lists(THREE) == {h: THREE for h in THREE} and lab.active("n1") == 5
-    again = lab.play("remove_node", FIVE, given=dict(aether_remove="n5,n4", aether_yes=True))
+    for host in ("n4", "n5"):
+        assert [path for path in FILES if lab.pool.exec(host, "test", "-e", path, check=False).returncode == 0] == ["/opt/aether"]
+    again = lab.play("remove_node", FIVE, given=given)
     assert again.changed == 0 and "Nobody is left to be taken out." in again.text
     with lab.witness() as witness:
         lab.play("add_node", FIVE)
@@ -94,25 +100,6 @@ def test_lists_that_are_kept(lab):
         lab.play("add_node", FIVE)
     lab.judge(witness)
     assert lab.lists() == {h: FIVE for h in FIVE} and lab.runs("n5") and lab.enabled("n5")
-
-
-def test_nothing_of_it_is_left_where_that_is_wanted(lab):
-    lab.play("remove_node", FIVE, given=dict(aether_remove="n5", aether_yes=True, aether_allow_even=True, aether_purge=True))
-    assert [path for path in FILES if lab.pool.exec("n5", "test", "-e", path, check=False).returncode == 0] == ["/opt/aether"]
-    lab.play("add_node", FIVE)
-    assert lab.lists() == {h: FIVE for h in FIVE} and lab.active("n1") == 5
-
-
-@pytest.mark.fault("the restart of a follower", "Ctrl-C")
-def test_interrupted_while_lists_are_shortened_and_run_again(lab):
-    with lab.witness(baseline=THREE) as witness:
-        lab.play_until(
-            "remove_node", FIVE, "TASK [pragmatica.aether.aether_roll : Start the node]", lambda process: threading.Timer(1.0, lambda: lab.interrupt(process)).start(),
-            given=dict(aether_remove="n4,n5", aether_yes=True),
-        )
-        lab.play("remove_node", FIVE, given=dict(aether_remove="n4,n5", aether_yes=True))
-    lab.judge(witness)
-    assert out(lab, "n4", "n5") and lab.lists(THREE) == {h: THREE for h in THREE} and lab.active("n1") == 5
 
 
 @pytest.mark.fault("the restart of a follower", "it never gets its state")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 THREE = ["n1", "n2", "n3"]
 WITHOUT = ["n1", "n2", "n4"]
-POOL, HOSTS = "t-replace", ["n1", "n2", "n3", "n4"]
 
 
 def test_the_same_id_on_a_new_host(lab):

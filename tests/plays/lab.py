@@ -28,8 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BLUEPRINT = (ROOT / "tests" / "sandbox" / "blueprint.toml").read_text(encoding="utf-8")
 SLICES = tomllib.loads(BLUEPRINT)["slices"]
 SWITCHES = "/etc/aether-sim.json"
-KEPT = "/root/kept.tar"
+KEPT = "/root/kept-%d.tar"
 FILES = ("/etc/aether", "/etc/systemd/system/aether.service", "/opt/aether", "/var/lib/aether")
+USERS = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
 WIPE = """
 systemctl kill --signal=KILL aether 2>/dev/null; systemctl disable --now --quiet aether 2>/dev/null
 mountpoint -q /opt/aether && umount --lazy /opt/aether
@@ -109,12 +110,13 @@ class Lab:
     """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker; ``api``: v1 or runbook."""
 
     def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, api: str = V1, **switches):
-        self.pool = sandbox.Pool(name)
+        # Each of the processes that run tests side by side has pools of its own.
+        self.pool = sandbox.Pool("-".join(filter(None, (name, os.environ.get("PYTEST_XDIST_WORKER")))))
         self.pool.down()
         self.hosts, self.folder, self.time_factor = list(hosts), folder, time_factor
         self.switches = dict({"time_factor": time_factor}, **switches)
         self.pool.up(self.hosts)
-        self.formed: List[str] = []
+        self.formed: List[List[str]] = []
         self.names: Dict[str, str] = {}
         self.results: List[Result] = []
         self.verdicts: List[bool] = []
@@ -224,7 +226,7 @@ class Lab:
         self.fill(hosts)
 
     def form_again(self, hosts: Sequence[str]) -> None:
-        """All hosts as they were after the first ``form_again``, whatever was done to them since: in seconds, without new hosts and without a play.
+        """All hosts as they were after the first ``form_again`` with these members, whatever was done to them since: in seconds, without new hosts and without a play.
 
         ``hosts`` get back the files that site.yml had written there, and are started; the others are empty again.
         """
@@ -235,14 +237,15 @@ class Lab:
             list(workers.map(self._wipe, self.hosts))
         for host in set(self.hosts) - set(hosts):
             self.pool.exec(host, "userdel", "aether", check=False)
-        if self.formed != list(hosts):
+        kept = KEPT % len(hosts)
+        if list(hosts) not in self.formed:
             self.form(hosts)
             for host in hosts:
-                self.pool.exec(host, "tar", "-cf", KEPT, *FILES)
-            self.formed = list(hosts)
+                self.pool.exec(host, "tar", "-cf", kept, *FILES, *USERS)
+            self.formed.append(list(hosts))
             return
         for host in hosts:
-            self.pool.exec(host, "tar", "-xpf", KEPT, "-C", "/")
+            self.pool.exec(host, "tar", "-xpf", kept, "-C", "/")
             self.pool.exec(host, "sh", "-c", "rm -f /var/lib/aether/.running; systemctl daemon-reload && systemctl enable --now --quiet aether")
         self.wait(lambda: all(self.at_one(h, hosts) for h in hosts), "the cluster to form again")
         self.fill(hosts)

@@ -34,6 +34,7 @@ __all__ = ["CACHE", "CLI", "Pool", "SandboxError", "build", "jar", "javac", "mai
 RUN = Path("/run/aether-sandbox")
 LOCK = Path("/run/lock/aether-sandbox.lock")  # held while resources are made or removed, never during a boot
 INIT = Path(__file__).resolve().parent / "hosts_init.py"
+PYTHON = Path(__file__).resolve().parent / "hosts_python.py"
 CLI = Path(__file__).resolve().parent / "node" / "aether-cli"  # of the simulated node with the runbook's API
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 NETWORKS = ["10.77.%d" % n for n in range(10, 250)]
@@ -226,6 +227,8 @@ class Pool:
         write(root / "etc/hostname", host + "\n")
         write(root / "etc/resolv.conf", name_servers())
         write(root / "usr/local/bin/aether-cli", CLI.read_text(encoding="utf-8"), 0o755)
+        if os.environ.get("AETHER_SANDBOX_KEEP_COMPILED"):
+            write(root / "usr/lib/python3/dist-packages/usercustomize.py", PYTHON.read_text(encoding="utf-8"))
 
     def _write_names(self, host: str) -> None:
         """Every host knows every host by name."""

@@ -22,9 +22,9 @@ from typing import List, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = ROOT / ".dev" / "reports"
 QUORUM = "ansible_collections.pragmatica.aether.plugins.module_utils.quorum"
-# A play alone keeps two cores busy for 60 % of its time: two clusters at once fill them.
-TWO_AT_A_TIME = ("-n", "2", "--dist", "loadfile")
-MAIN_PATH = "v1 and (default or add_node)"
+# A play alone keeps one core busy, with a rest for the nodes: two clusters at once fill two cores.
+TWO_AT_A_TIME = ("-v", "-n", "2", "--durations=100")
+MAIN_SCENARIOS = "v1 and (default or add_node)"
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,14 @@ PARTS = (
     Part("unit", "decisions, client, waits, both doors; quorum.py covered by 95 % at least", ("pytest", "tests/unit", "--cov=" + QUORUM, "--cov-report=term", "--cov-fail-under=95", "-n", "2")),
     Part("contract", "the simulated node against recordings of the product", ("pytest", "tests/contract", "-s")),
     Part("sandbox", "the hosts of the sandbox and their faults", ("pytest", "tests/sandbox_hosts")),
-    Part("plays", "the plays on systemd hosts, at the product's speed, watched from outside", ("pytest", "tests/plays", "-s")),
-    Part("molecule", "the Molecule scenarios of the main path with testinfra", ("pytest", "tests/scenarios", "-k", MAIN_PATH, "-v", "-n", "2")),
-    Part("scenarios", "the other Molecule scenarios, and all on nodes with the runbook's API", ("pytest", "tests/scenarios", "-k", "not (%s)" % MAIN_PATH, "-v", "-n", "2"), always=False),
-    Part("faults", "everything that may go wrong; writes docs/faults.md", ("pytest", "tests/faults", "-v", "--durations=100", *TWO_AT_A_TIME, "--faults-table=docs/faults.md"), always=False),
+    Part(
+        "plays", "the main path: the plays at the product's speed, watched from outside, and its Molecule scenarios",
+        ("pytest", "tests/plays", "tests/scenarios", "-k", "test_main_path or " + MAIN_SCENARIOS, *TWO_AT_A_TIME, "--dist", "loadfile"),
+    ),
+    Part(
+        "faults", "everything that may go wrong, and the other Molecule scenarios; writes docs/faults.md",
+        ("pytest", "tests/scenarios", "tests/faults", "-k", "not (%s)" % MAIN_SCENARIOS, *TWO_AT_A_TIME, "--dist", "worksteal", "--faults-table=docs/faults.md"), always=False,
+    ),
 )
 
 
@@ -82,6 +86,7 @@ def main(argv: List[str]) -> int:
     chosen = [p for p in PARTS if p.name in options.parts] if options.parts else [p for p in PARTS if p.always or options.all]
     REPORTS.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    os.environ.setdefault("AETHER_SANDBOX_KEEP_COMPILED", "1")
     results = []
     for number, part in enumerate(chosen, 1):
         print("\n=== %d/%d %s: %s" % (number, len(chosen), part.name, part.what), flush=True)

@@ -46,11 +46,14 @@ class SliceEngine:
     def _towards(self, artifact, target, on_duty, members, changes):
         node = self.node
         placed = {host: i for host, i in self.instances(artifact).items() if host in members}
+        failing = bool(node.switches.slice_fail) and node.switches.slice_fail in artifact
         for host, instance in placed.items():
             key = "instance/%s/%s" % (artifact, host)
-            if instance["state"] == "ACTIVATING" and node._after("active/%s/%s" % (key, instance["at"]), (ACTIVATION[0] + node.switches.slice_delay, ACTIVATION[1] + node.switches.slice_delay)):
-                failed = node.switches.slice_fail and node.switches.slice_fail in artifact
-                changes[key] = dict(instance, state="FAILED", reason="Slice activation failed (simulated)") if failed else dict(instance, state="ACTIVE")
+            if instance["state"] == "FAILED" and not failing:
+                # The product unloads what failed and tries again and again; here that is one long failure, and one retry once the cause is gone.
+                changes[key] = dict(instance, state="UNLOADING", at=node.store.time)
+            elif instance["state"] == "ACTIVATING" and node._after("active/%s/%s" % (key, instance["at"]), (ACTIVATION[0] + node.switches.slice_delay, ACTIVATION[1] + node.switches.slice_delay)):
+                changes[key] = dict(instance, state="FAILED", reason="Slice activation failed (simulated)") if failing else dict(instance, state="ACTIVE")
             elif instance["state"] == "UNLOADING" and node._after("gone/%s/%s" % (key, instance["at"]), UNLOADING if host in on_duty else UNLOADING_WITHIN_TURN):
                 changes[key] = None
         staying = [h for h, i in placed.items() if i["state"] != "UNLOADING" and h in on_duty]
