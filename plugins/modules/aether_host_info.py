@@ -40,6 +40,11 @@ options:
     description: How many releases stay, the current and the wanted one always among them.
     type: int
     default: 3
+  paths:
+    description: Files and folders to describe, so that a play writes only those that are not as they must be. A file is read from its beginning to its end.
+    type: list
+    elements: path
+    default: []
 attributes:
   check_mode:
     support: full
@@ -96,15 +101,23 @@ fenced:
   description: Whether the node was replaced by one on another host, and its service is kept from starting.
   returned: always
   type: bool
+paths:
+  description:
+    - Of those in O(paths) that are there, in one line each what they are, whose, their mode, and of files the sha256 of what is in them.
+    - For example C(directory root:aether 0750), or C(file root:root 0644 9f86d081…).
+  returned: always
+  type: dict
 restarted_for:
   description: The token of the last rolling restart that restarted this node; empty when there was none.
   returned: always
   type: str
 """
 
+import grp
 import os
 import pwd
 import re
+import stat
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -155,6 +168,22 @@ def read(path):
         return ""
 
 
+def name_of(number, lookup):
+    """Of a user or a group; its number where it has none."""
+    try:
+        return lookup(number)[0]
+    except KeyError:
+        return str(number)
+
+
+def described(module, path):
+    """KIND OWNER:GROUP MODE, and of a file its sha256; a link is none of both."""
+    found = os.lstat(path)
+    kind = "directory" if stat.S_ISDIR(found.st_mode) else "file" if stat.S_ISREG(found.st_mode) else "other"
+    line = "%s %s:%s %04o" % (kind, name_of(found.st_uid, pwd.getpwuid), name_of(found.st_gid, grp.getgrgid), stat.S_IMODE(found.st_mode))
+    return line + " " + module.sha256(path) if kind == "file" else line
+
+
 def peers(unit):
     """Entries of --peers in the text of a unit."""
     found = PEERS.search(unit)
@@ -171,6 +200,7 @@ def main():
             service=dict(type="str", default="aether"),
             wanted_release=dict(type="str", default=""),
             keep_releases=dict(type="int", default=3),
+            paths=dict(type="list", elements="path", default=[]),
         ),
         supports_check_mode=True,
     )
@@ -189,6 +219,7 @@ def main():
         marker=read(os.path.join(parameters["data_dir"], MARKER)),
         peers=peers(read(UNIT % parameters["service"])),
         fenced=os.path.exists(FENCE % parameters["service"]),
+        paths={path: described(module, path) for path in parameters["paths"] if os.path.lexists(path)},
         restarted_for=read(os.path.join(parameters["data_dir"], RESTARTED)),
     )
 

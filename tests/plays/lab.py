@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -202,8 +203,12 @@ class Lab:
 
     @staticmethod
     def interrupt(process) -> None:
-        """Ctrl-C reaches the whole foreground group."""
-        os.killpg(process.pid, signal.SIGINT)
+        """Ctrl-C, which reaches the whole foreground group; again after 5 s, as a user would, for Ansible misses one now and then."""
+        for _attempt in range(3):
+            os.killpg(process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+                return
 
     def environment(self) -> Dict[str, str]:
         """What an interrupted drain leaves lies in the lab's own folder."""
