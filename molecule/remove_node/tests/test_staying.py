@@ -6,17 +6,7 @@
 
 from __future__ import annotations
 
-from whole import (  # noqa: F401
-    members,
-    test_it_has_the_state,
-    test_it_runs_with_the_list_of_the_members,
-    test_it_sees_the_members,
-    test_its_list_has_the_members,
-    test_no_mark_of_a_change_is_left,
-    test_the_members_are_on_duty,
-    test_the_service_runs_and_is_enabled,
-    test_the_slices_are_active,
-)
+from whole import *  # noqa: F403
 
 testinfra_hosts = MEMBERS = ["n1", "n2", "n3"]
 
