@@ -9,13 +9,11 @@ The others' lists are kept, for their restarts are test_removing.py's; a drain i
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
 
 import pytest
-from hosts import SandboxError
 
 FIVE = ["n1", "n2", "n3", "n4", "n5"]
 MEMBERS = FIVE
@@ -36,9 +34,9 @@ def slowly(lab):
 
 def quickly(lab):
     """A node that does not run has nothing to take back: at its next start it is quick anyway."""
-    for host in FIVE:
-        with contextlib.suppress(SandboxError):
-            lab.switch_now(host, slice_delay=0, slice_fail="", hang_writes="", error_but_applied=False)
+    for host in filter(lab.runs, FIVE):
+        lab.wait(lambda: lab.get(host, "/api/status"), host + " to answer")
+        lab.switch_now(host, slice_delay=0, slice_fail="", hang_writes="", error_but_applied=False)
 
 
 def state(lab, node, by="n1"):
