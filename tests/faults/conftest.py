@@ -54,6 +54,8 @@ class Rows:
 
 
 def pytest_sessionfinish(session, exitstatus):
+    if hasattr(session.config, "workerinput"):
+        return  # one of several processes, which has seen only its own tests
     path, rows = session.config.getoption("--faults-table"), sorted(session.config.stash[ROWS].rows)
     if path and rows and exitstatus == 0:
         path.write_text(HEAD + "".join("| %s |\n" % " | ".join(row) for row in rows), encoding="utf-8")
@@ -101,7 +103,7 @@ def how(result, again=False):
     name = result.name + ": "
     if result.code == 0:
         return name + ("nothing left to do" if again and result.changed == 0 and result.name != "preflight" else "ready" if result.name == "preflight" else "done")
-    if "othing was touched" in result.text:
+    if result.changed == 0 and "othing was touched" in result.text:  # a drain that is refused in the middle of a roll says so, too
         return name + "refused, nothing was touched"
     if "was not added" in result.text:
         return name + "the new node was taken out again"
