@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from .ports import GOSSIP_OFFSET
+
 try:
     import tomllib as toml
 except ImportError:
@@ -24,7 +26,6 @@ except ImportError:
 SIZES = (3, 5, 7)
 COLLECTORS = ("zgc", "g1")
 ENVIRONMENTS = ("local", "docker", "kubernetes")
-GOSSIP_OFFSET = 100  # the gossip port is the cluster port + 100 and cannot be set apart
 
 NODE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _HEAP = re.compile(r"^[1-9][0-9]*[mg]$")
