@@ -9,9 +9,9 @@ from __future__ import annotations
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import info, node, plan_info, quorum_check
-from ansible_collections.pragmatica.aether.plugins.module_utils.operations.session import Look
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations.session import Look, Session
 from builders import cluster, gone, member
-from fakes import run
+from fakes import parameters, run
 from simnode.testing import SimCluster
 
 BLUEPRINT = 'id = "org.example:shop:1.0.0"\n[[slices]]\nartifact = "org.example:cart:1.0.0"\ninstances = 2\n[[slices]]\nartifact = "org.example:checkout:1.0.0"\ninstances = 3\n'
@@ -251,3 +251,13 @@ def test_an_endpoint_that_is_no_aether_is_named():
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_the_api_is_told_once_not_once_for_each_member(three):
+    with Session(parameters(quorum_check, endpoints=three.endpoint_list())) as session:
+        asked = []
+        once = session.client._once
+        session.client._once = lambda endpoint, method, path, *rest: asked.append(path) or once(endpoint, method, path, *rest)
+        session.observe()
+        session.observe()
+    assert asked.count("/health") == len(three.ids)

@@ -78,9 +78,10 @@ class Session:
 
     def observe(self) -> Observation:
         """Ask every endpoint at once; one moment, every view apart."""
-        views = self.client.ask_all(lambda e: self.dialect.read_view(self.client, e))
+        dialect = self.dialect  # found out once, before the threads begin, not once in each of them
+        views = self.client.ask_all(lambda e: dialect.read_view(self.client, e))
         voters = self.voters or tuple(sorted({v.node_id for v in views if v.node_id}))
-        return Observation(voters=voters, views=tuple(views), api=self.dialect.NAME, retired=self.retired)
+        return Observation(voters=voters, views=tuple(views), api=dialect.NAME, retired=self.retired)
 
     def look(self, baseline: Sequence[str] = (), without: Sequence[str] = (), disk_lists: Optional[Dict[str, List[str]]] = None) -> "Look":
         """Observe and judge. What only a comparison shows counts when a second look, a second later, shows it too.
