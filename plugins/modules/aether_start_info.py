@@ -99,6 +99,8 @@ KILLED = ("2", "3")  # ExecMainCode of a process that a signal ended
 KEY_TABLE = re.compile(r"^\s*\[\s*app-http\.api-keys\.\s*[\"']?([^\"'\]\n]+)", re.M)
 SECRET_VALUE = re.compile(r"^\s*(?:cluster_secret|[\w.-]*password)\s*=\s*[\"']?([^\"'\n]+)", re.M)
 SECRET_ARGUMENT = re.compile(r"((?:secret|passw|token|key)[\w.-]*=).+", re.I)
+LOOK_EVERY = 0.1  # seconds between two looks at the sockets
+ASK_EVERY, ASK_SOON = 2.0, 0.25  # seconds between two questions to systemd while the process lives, and while there is none
 SILENT = 10.0  # seconds after which a port that is listened on and says nothing is taken for one that speaks TLS
 SHORTEST_SECRET = 4  # shorter ones would take half of every line with them
 
@@ -193,18 +195,21 @@ def speaks(port):
 def wait(module, service, port, timeout, settle):
     """The properties of the service once it answers and has had time to settle, or has ended, or ``timeout`` seconds are over."""
     deadline = time.monotonic() + timeout
+    unit, asked = properties(module, service), time.monotonic()
     listening_since = None
-    while True:
-        unit = properties(module, service)
+    while not ended(unit) and time.monotonic() < deadline:
         now = time.monotonic()
-        if ended(unit) or now >= deadline:
-            return unit
         if listening(unit, port):
             listening_since = listening_since or now
             if speaks(port) or now - listening_since >= SILENT:
                 time.sleep(settle)
                 return properties(module, service)
-        time.sleep(0.25)
+        time.sleep(LOOK_EVERY)
+        # The kernel tells for nothing whether it listens and lives. systemd is asked through processes of their own, which a
+        # starting JVM could use better: when the process is gone, and now and then.
+        if now - asked >= (ASK_EVERY if os.path.exists("/proc/%s" % unit["MainPID"]) else ASK_SOON):
+            unit, asked = properties(module, service), time.monotonic()
+    return unit
 
 
 def journal(invocation):
