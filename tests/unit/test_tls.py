@@ -1,0 +1,172 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""TLS from nothing but a secret, and what is said when it does not come about: against servers of Python's own TLS, with certificates of cryptography."""
+
+from __future__ import annotations
+
+import datetime
+import http.server
+import ipaddress
+import json
+import ssl
+import threading
+
+import pytest
+from ansible_collections.pragmatica.aether.plugins.module_utils import minting
+from ansible_collections.pragmatica.aether.plugins.module_utils.client import Client, Endpoint, EndpointTrouble
+from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
+from cryptography import x509
+
+SECRET, ANOTHER = "correct horse battery staple", "wrong horse"
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = json.dumps({"nodeId": "n1"}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *unused):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        pass  # a handshake that fails is what the tests are about
+
+
+def served(context=None):
+    server = Server(("127.0.0.1", 0), Answers)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    return server
+
+
+def node_context(secret, *names):
+    """As docs/product.md 7 says of a node: its certificate from the secret's authority, and no client without one."""
+    hosts = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(n)) if n[0].isdigit() else x509.DNSName(n) for n in names])
+    key, certificate = minting.issued(secret, "n1", hosts)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    minting.load_chain(context, minting.pem(certificate) + minting.pem(key))
+    context.load_verify_locations(cadata=minting.pem(minting.authority(secret)[1]).decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+@pytest.fixture
+def node():
+    server = served(node_context(SECRET, "127.0.0.1"))
+    yield server.server_address[1]
+    server.shutdown()
+
+
+@pytest.fixture
+def plain():
+    server = served()
+    yield server.server_address[1]
+    server.shutdown()
+
+
+def ask(url, **options):
+    client = Client([Endpoint(url, "n1")], **options)
+    try:
+        return client.read(client.endpoints[0], "/api/status").status
+    finally:
+        client.close()
+
+
+def trouble(url, **options):
+    with pytest.raises(EndpointTrouble) as caught:
+        ask(url, **options)
+    return caught.value.trouble
+
+
+def test_the_secret_is_all_that_is_needed(node):
+    assert ask("https://127.0.0.1:%d" % node, cluster_secret=SECRET) == 200
+
+
+def test_the_key_of_the_authority_is_that_of_the_product():
+    """The numbers of docs/product.md 7, once more and by hand: HKDF is one HMAC to extract and one to expand."""
+    import hashlib
+    import hmac
+
+    extracted = hmac.new(b"aether-ca-seed", SECRET.encode(), hashlib.sha256).digest()
+    expanded = hmac.new(extracted, b"aether-ca-key-v1\x01", hashlib.sha256).digest()
+    scalar = int.from_bytes(expanded, "big") % (minting.ORDER - 1) + 1
+    assert minting.authority_key(SECRET).private_numbers().private_value == scalar
+    assert minting.authority(SECRET)[1].subject.rfc4514_string() == "CN=Aether Cluster CA"
+
+
+def test_files_do_as_well(node, tmp_path):
+    key, certificate = minting.issued(SECRET, "somebody")
+    for name, item in (("ca.pem", minting.authority(SECRET)[1]), ("cert.pem", certificate), ("key.pem", key)):
+        (tmp_path / name).write_bytes(minting.pem(item))
+    files = dict(ca_path=str(tmp_path / "ca.pem"), client_cert=str(tmp_path / "cert.pem"), client_key=str(tmp_path / "key.pem"))
+    assert ask("https://127.0.0.1:%d" % node, **files) == 200
+    del files["client_cert"], files["client_key"]
+    found = trouble("https://127.0.0.1:%d" % node, **files)
+    assert found.kind == "tls" and "wants a client certificate and was shown none" in found.text
+    with pytest.raises(AetherError, match="give either it or them"):
+        ask("https://127.0.0.1:%d" % node, cluster_secret=SECRET, **files)
+
+
+def test_another_secret_is_another_authority(node):
+    found = trouble("https://127.0.0.1:%d" % node, cluster_secret=ANOTHER)
+    assert found.kind == "tls" and "comes from an authority that is not known here" in found.text
+    found = trouble("https://127.0.0.1:%d" % node)
+    assert found.kind == "tls" and "comes from an authority that is not known here" in found.text
+    # Where only the client does not look, the node does.
+    found = trouble("https://127.0.0.1:%d" % node, cluster_secret=ANOTHER, validate_certs=False)
+    assert found.kind == "tls" and "it refuses the client certificate" in found.text
+
+
+def test_a_name_that_is_not_in_the_certificate():
+    server = served(node_context(SECRET, "elsewhere.example", "10.9.8.7"))
+    for host in ("127.0.0.1", "localhost"):
+        found = trouble("https://%s:%d" % (host, server.server_address[1]), cluster_secret=SECRET)
+        assert found.kind == "tls" and "is for another host name" in found.text
+    server.shutdown()
+
+
+def test_a_certificate_that_has_expired(monkeypatch):
+    monkeypatch.setattr(minting, "LIFE", datetime.timedelta(seconds=-10))
+    context = node_context(SECRET, "127.0.0.1")
+    monkeypatch.undo()
+    server = served(context)
+    found = trouble("https://127.0.0.1:%d" % server.server_address[1], cluster_secret=SECRET)
+    assert found.kind == "tls" and "out of its time" in found.text
+    server.shutdown()
+
+
+def test_a_client_certificate_that_has_expired(node, monkeypatch):
+    monkeypatch.setattr(minting, "LIFE", datetime.timedelta(seconds=-10))
+    found = trouble("https://127.0.0.1:%d" % node, cluster_secret=SECRET, validate_certs=False)
+    assert found.kind == "tls" and "it refuses the client certificate" in found.text
+
+
+def test_the_wrong_scheme_either_way(node, plain):
+    found = trouble("https://127.0.0.1:%d" % plain, cluster_secret=SECRET)
+    assert found.kind == "tls" and "it speaks plain HTTP there" in found.text
+    found = trouble("http://127.0.0.1:%d" % node)
+    assert found.kind == "tls" and "it speaks HTTPS there" in found.text
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(minting, "x509", None)
+    with pytest.raises(AetherError, match="needs the Python library cryptography"):
+        ask("https://127.0.0.1:1", cluster_secret=SECRET)
+
+
+def test_nothing_of_it_is_left_anywhere(node, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert ask("https://127.0.0.1:%d" % node, cluster_secret=SECRET) == 200
+    assert list(tmp_path.iterdir()) == []
