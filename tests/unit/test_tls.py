@@ -12,12 +12,16 @@ import ipaddress
 import json
 import ssl
 import threading
+import time
 
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils import minting
 from ansible_collections.pragmatica.aether.plugins.module_utils.client import Client, Endpoint, EndpointTrouble
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations import info, quorum_check
 from cryptography import x509
+from fakes import run
+from simnode.testing import SimCluster
 
 SECRET, ANOTHER = "correct horse battery staple", "wrong horse"
 
@@ -170,3 +174,52 @@ def test_nothing_of_it_is_left_anywhere(node, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert ask("https://127.0.0.1:%d" % node, cluster_secret=SECRET) == 200
     assert list(tmp_path.iterdir()) == []
+
+
+# --- a whole cluster, whose nodes read docs/product.md 7 with other eyes -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with SimCluster(3, secret=SECRET) as made:
+        made.start_all()
+        yield made
+
+
+def test_a_cluster_with_tls_is_gated_with_the_secret_alone(cluster):
+    result = run(quorum_check, cluster, cluster_secret=SECRET, require="complete", timeout=10.0)
+    assert result["quorum"]["have"] == 3 and result["cluster"]["leader"] == "n1"
+
+
+def test_every_member_is_named_with_what_is_wrong(cluster):
+    for options, part in (({"cluster_secret": ANOTHER}, "comes from an authority that is not known here"), ({}, "comes from an authority that is not known here")):
+        with pytest.raises(AetherError) as caught:
+            run(quorum_check, cluster, **options)
+        reasons = [r for r in caught.value.data["result"]["quorum"]["reasons"] if r["code"] == "tls"]
+        assert [r["node"] for r in reasons] == ["n1", "n2", "n3"] and all(part in r["sentence"] for r in reasons)
+
+
+def test_a_node_of_another_secret_stays_outside(cluster):
+    cluster.add_member("n4")
+    try:
+        theirs = cluster.start("n4", secret_of_its_own=ANOTHER)
+        time.sleep(0.5)
+        assert cluster.get("n1", "/api/health")["connectedPeers"] == 2 and theirs.links == {}
+    finally:
+        cluster.kill("n4")
+        del cluster.ports["n4"]
+
+
+def test_tls_that_never_forms():
+    with SimCluster(3, secret=SECRET, tls_forms=False) as cluster:
+        for node in cluster.ids:
+            cluster.start(node)
+        cluster.wait(lambda: cluster.request("GET", "n1", "/health/live")[0] == 200, "n1 to be live")
+        time.sleep(0.5)
+        assert cluster.request("GET", "n1", "/health/ready")[0] == 503
+        cluster.wait(lambda: any("NO_APPLICATION_PROTOCOL" in line for line in cluster.logs["n1"]), "its journal to say so")
+
+
+def test_the_certificate_of_a_node_is_shown(cluster):
+    found = run(info, cluster, cluster_secret=SECRET, gather=["certificate"])["document"]["certificate"]
+    assert [c["node"] for c in found] == ["n1", "n2", "n3"] and all(600000 < c["seconds_left"] <= 604800 and c["renewal"] == "HEALTHY" for c in found)

@@ -46,6 +46,7 @@ class Settings:
     core_max: int = 0
     keys: Dict[str, str] = field(default_factory=dict)
     tls: bool = False
+    secret: str = field(default="", repr=False)  # of the cluster, with TLS
     repositories: List[str] = field(default_factory=lambda: ["local", "builtin"])
     api: str = V1
     shown: Dict[str, str] = field(default_factory=dict)  # what GET /api/config tells
@@ -226,10 +227,9 @@ def _shown(document, environ) -> Dict[str, str]:
 def _tls(settings, document, cluster, environ) -> None:
     environment = cluster.get("environment", "docker")
     if cluster.get("tls"):
-        if document.get("tls", {}).get("cluster_secret") or environ.get("AETHER_CLUSTER_SECRET"):
-            # Here the management port would get its certificate from the secret (docs/product.md 7).
-            settings.tls = True
-            settings.log.append(log_line("WARN", "wireAutoTls", "This simulated node does not speak TLS yet; it goes on without."))
+        secret = document.get("tls", {}).get("cluster_secret") or environ.get("AETHER_CLUSTER_SECRET")
+        if secret:
+            settings.tls, settings.secret = True, secret
         else:
             settings.log.append(log_line("ERROR", "lambda$wireAutoTls$1", "Failed to setup TLS: No cluster secret configured. Set 'cluster_secret' in [tls] section or AETHER_CLUSTER_SECRET environment variable. A cluster secret is required for TLS certificate generation."))
     elif document and environment != "local":
