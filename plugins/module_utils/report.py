@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 from .model import ACTIVE, Observation
 from .quorum import Verdict
+
+DAY = 86400
+RENEWAL_OVERDUE = 3.0  # days left; a node renews its certificate of 7 days after 2.8
 
 
 def slices_per_node(observation: Observation, verdict: Verdict) -> Dict[str, List[str]]:
@@ -49,6 +52,24 @@ def status_table(observation: Observation, verdict: Verdict) -> List[str]:
     leader = "; leader %s" % (verdict.leader or "none") if any(v.has_leader for v in observation.answering()) else ""
     lines.append("%d of %d sound, %d needed; can lose %d%s%s" % (verdict.have, len(observation.voters), verdict.needed, verdict.can_lose, majority, leader))
     lines.extend("- %s" % r.sentence for r in verdict.reasons)
+    return lines
+
+
+def certificate_lines(certificates: Sequence[Mapping[str, Any]]) -> List[str]:
+    """For how long the nodes' certificates are good, one line, and one for each whose renewal does not come.
+
+    ``certificates``: per node what aether_info gathers. A node renews its own by itself after 2.8 of 7 days (docs/product.md 7).
+    """
+    known = [c for c in certificates if c.get("seconds_left") is not None]
+    if not known:
+        return []
+    lines = ["TLS; certificates are good for " + ", ".join("%s %.1f days" % (c["node"], c["seconds_left"] / DAY) for c in known)]
+    for entry in known:
+        if entry["seconds_left"] < RENEWAL_OVERDUE * DAY or entry.get("renewal") == "FAILED":
+            lines.append(
+                "- The certificate of %s should have been renewed by itself (it says %s); look at its journal, and restart it before the certificate is out of its time: ansible-playbook pragmatica.aether.rolling_restart."
+                % (entry["node"], entry.get("renewal") or "nothing")
+            )
     return lines
 
 

@@ -24,6 +24,7 @@ from typing import Dict, List, Optional, Sequence
 
 import hosts as sandbox
 from sampler import RUNBOOK, V1, Sampler
+from simnode.tls import Certificate
 
 ROOT = Path(__file__).resolve().parents[2]
 BLUEPRINT = (ROOT / "tests" / "sandbox" / "blueprint.toml").read_text(encoding="utf-8")
@@ -108,9 +109,9 @@ class Result:
 
 
 class Lab:
-    """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker; ``api``: v1 or runbook."""
+    """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker; ``api``: v1 or runbook; ``secret``: with TLS from it."""
 
-    def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, api: str = V1, **switches):
+    def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, api: str = V1, secret: str = "", **switches):
         # Each of the processes that run tests side by side has pools of its own.
         self.pool = sandbox.Pool("-".join(filter(None, (name, os.environ.get("PYTEST_XDIST_WORKER")))))
         self.pool.down()
@@ -122,7 +123,9 @@ class Lab:
         self.results: List[Result] = []
         self.verdicts: List[bool] = []
         self.ips = {h: self.pool.ip(h) for h in self.hosts}
-        self.api = api
+        self.api, self.secret = api, secret
+        self.certificate = Certificate(secret, "witness", "localhost") if secret else None
+        self.context = self.certificate.as_client() if secret else None
         self.jar = sandbox.jar(api=api)
         for host in self.hosts:
             self.switch(host)
@@ -141,6 +144,8 @@ class Lab:
         common = {"aether_jar": str(self.jar), "aether_heap": "128m", "aether_heal_pause": 1}
         if self.api != V1:
             common["aether_api"] = self.api
+        if self.secret:
+            common.update(aether_tls=True, aether_cluster_secret=self.secret)
         made = self.pool.inventory(hosts, dict(common, **variables))
         for host, identity in (ids or {}).items():
             made["aether_nodes"]["hosts"][host]["aether_node_id"] = identity
@@ -222,8 +227,12 @@ class Lab:
         self.pool.exec(host, "sh", "-c", "cat > %s && rm -f /var/lib/aether/.sim-starts" % SWITCHES, input=values)
 
     def switch_now(self, host: str, **switches) -> None:
-        """Set switches of the node that runs on ``host``."""
-        self.pool.exec(host, "curl", "-sf", "-X", "POST", "http://127.0.0.1:8080/sim/switches", "-d", json.dumps(switches))
+        """Set switches of the node that runs on ``host``, which takes them from its own host alone."""
+        words = ["curl", "-sf"]
+        if self.secret:
+            self.pool.exec(host, "sh", "-c", "umask 077; cat > /run/own.pem", input=self.certificate.chain.decode())
+            words += ["-k", "--cert", "/run/own.pem"]
+        self.pool.exec(host, *words, "-X", "POST", "%s://127.0.0.1:8080/sim/switches" % ("https" if self.secret else "http"), "-d", json.dumps(switches))
 
     def form(self, hosts: Sequence[str]) -> None:
         """A cluster with something to lose: two slices, and where there are any a changed threshold."""
@@ -325,9 +334,12 @@ class Lab:
         return json.loads(self.request("GET", host, path))
 
     def request(self, method: str, host: str, path: str, body: Optional[str] = None) -> str:
-        request = urllib.request.Request("http://%s:8080%s" % (self.ips[host], path), data=body.encode() if body else None, method=method)
-        with urllib.request.urlopen(request, timeout=5) as response:
+        request = urllib.request.Request(self.url(host) + path, data=body.encode() if body else None, method=method)
+        with urllib.request.urlopen(request, timeout=5, context=self.context) as response:
             return response.read().decode()
+
+    def url(self, host: str) -> str:
+        return "%s://%s:8080" % ("https" if self.secret else "http", self.ips[host])
 
     def lists(self, hosts: Optional[Sequence[str]] = None) -> Dict[str, List[str]]:
         """The list that each host's node runs with, by its own word; where the API shows none, the one it will have at its next start."""
@@ -354,7 +366,7 @@ class Lab:
     def witness(self, ids: Optional[Dict[str, str]] = None, **options) -> Sampler:
         """The outside observer of all hosts, those to come included; of ``ids``, id -> host, where ids are not the hosts' names."""
         places = ids or {h: h for h in self.hosts}
-        return Sampler({i: "http://%s:8080" % self.ips[h] for i, h in places.items()}, time_factor=self.time_factor, api=self.api, **options)
+        return Sampler({i: self.url(h) for i, h in places.items()}, time_factor=self.time_factor, api=self.api, context=self.context, **options)
 
     def judge(self, witness: Sampler) -> None:
         """The majority was kept all the time, and no change of leader took longer than the product's own 25 s."""

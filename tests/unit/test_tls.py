@@ -19,6 +19,7 @@ from ansible_collections.pragmatica.aether.plugins.module_utils import minting
 from ansible_collections.pragmatica.aether.plugins.module_utils.client import Client, Endpoint, EndpointTrouble
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import info, quorum_check
+from ansible_collections.pragmatica.aether.plugins.module_utils.report import certificate_lines
 from cryptography import x509
 from fakes import run
 from simnode.testing import SimCluster
@@ -218,6 +219,14 @@ def test_tls_that_never_forms():
         time.sleep(0.5)
         assert cluster.request("GET", "n1", "/health/ready")[0] == 503
         cluster.wait(lambda: any("NO_APPLICATION_PROTOCOL" in line for line in cluster.logs["n1"]), "its journal to say so")
+
+
+def test_a_renewal_that_does_not_come_is_marked():
+    good, late = {"node": "n1", "seconds_left": 500000, "renewal": "HEALTHY"}, {"node": "n2", "seconds_left": 100000, "renewal": "FAILED"}
+    assert certificate_lines([]) == certificate_lines([{"node": "n1", "renewal": "NOT_CONFIGURED"}]) == []
+    assert certificate_lines([good]) == ["TLS; certificates are good for n1 5.8 days"]
+    lines = certificate_lines([good, late])
+    assert len(lines) == 2 and "The certificate of n2 should have been renewed" in lines[1]
 
 
 def test_the_certificate_of_a_node_is_shown(cluster):

@@ -15,7 +15,7 @@ from ..model import ACTIVE, AetherError, Observation
 from ..placement import layout, witnesses
 from ..query import Query
 from ..quorum import Verdict
-from ..report import short, slices_per_node, status_table
+from ..report import certificate_lines, short, slices_per_node, status_table
 from .quorum_check import holds
 from .session import Look, Session, cluster_data, common_result
 from .through import endpoint_of

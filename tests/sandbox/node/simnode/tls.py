@@ -49,7 +49,7 @@ class Certificate:
             (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), False),
         )
         secret_part = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        self._root, self._chain = root.decode(), own + secret_part
+        self._root, self.chain = root.decode(), own + secret_part
         self.context = self._context(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
 
@@ -62,7 +62,7 @@ class Certificate:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=self._root)
         with tempfile.NamedTemporaryFile() as chain:  # of mode 0600, and gone as soon as it is read
-            chain.write(self._chain)
+            chain.write(self.chain)
             chain.flush()
             context.load_cert_chain(chain.name)
         return context
