@@ -112,7 +112,7 @@ failure:
   type: dict
   sample: {kind: quorum, codes: [down, lost_majority]}
 findings:
-  description: What is wrong; on failure in RV(failure.findings).
+  description: What is wrong; on failure in RV(ignore:failure.findings).
   returned: success
   type: list
   elements: str

@@ -83,7 +83,7 @@ options:
     type: bool
     default: false
   on_refusal:
-    description: V(report) ends well, with the refusals in RV(plan.refusals).
+    description: V(report) ends well, with the refusals in RV(ignore:plan.refusals).
     type: str
     choices: [fail, report]
     default: fail
