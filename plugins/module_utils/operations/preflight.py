@@ -20,7 +20,6 @@ ARGUMENT_SPEC = dict(
     allow_even=dict(type="bool", default=False),
     leaving=dict(type="list", elements="str", default=[]),
     accept=dict(type="list", elements="str", default=[]),
-    retired=dict(type="int", default=0),
     on_errors=dict(type="str", choices=["fail", "report"], default="fail"),
 )
 
@@ -37,7 +36,7 @@ def run(params: Dict[str, Any], session) -> Dict[str, Any]:
             "msg": "%d of %d hosts were looked at; each asks %d ports." % (len(reach), len(entries), max([len(r["probe"]) for r in reach.values()] or [0])),
         }
     entries = with_jars(entries)
-    findings = judge(entries, params["allow_even"], params["leaving"], params["accept"], params["retired"])
+    findings = judge(entries, params["allow_even"], params["leaving"], params["accept"], len(params["retired"] or ()))
     count = {level: sum(1 for f in findings if f.level == level) for level in LEVELS}
     counted = ", ".join("%d %s%s" % (n, level, "" if n == 1 else "s") for level, n in count.items())
     errors = [f for f in findings if f.level == ERROR]
