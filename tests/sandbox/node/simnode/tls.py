@@ -19,7 +19,7 @@ LIFE, RENEWED_AFTER = timedelta(days=7), timedelta(days=2.8)
 
 
 class Certificate:
-    """Of one node, with the context in which it serves. ``host``: as the node stands in its list of peers."""
+    """Of one node, with the context in which it serves. ``host``: as the node stands in its list of peers. ``root``, ``chain``: PEM, the latter with the key."""
 
     def __init__(self, secret: str, node_id: str, host: str):
         from cryptography import x509  # only a node with TLS needs it
@@ -49,7 +49,7 @@ class Certificate:
             (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), False),
         )
         secret_part = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        self._root, self.chain = root.decode(), own + secret_part
+        self.root, self.chain = root, own + secret_part
         self.context = self._context(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
 
@@ -60,7 +60,7 @@ class Certificate:
     def _context(self, role):
         context = ssl.SSLContext(role)
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(cadata=self._root)
+        context.load_verify_locations(cadata=self.root.decode())
         with tempfile.NamedTemporaryFile() as chain:  # of mode 0600, and gone as soon as it is read
             chain.write(self.chain)
             chain.flush()
