@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils.config_rules import secret_findings
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations import plan_info
+from fakes import run
 from hypothesis import given
 from hypothesis import strategies as st
+from simnode.testing import SimCluster
 
 SECRET, KEY = "a secret of the cluster", "0123456789abcdef"
 ADMIN = {"key": KEY, "name": "ops", "role": "ADMIN"}
@@ -45,3 +48,18 @@ def test_no_sentence_has_a_secret_in_it(secret, keys, tls, api):
     said = " ".join(secret_findings({"api": api, "tls": tls, "cluster_secret": secret, "api_keys": keys}))
     fixed = " ".join(secret_findings({"api": api, "tls": tls, "cluster_secret": "\0" * len(secret), "api_keys": [dict(k, key="\0" * len(k["key"])) for k in keys]}))
     assert all(s not in said or s in fixed for s in [secret] + [k["key"] for k in keys])
+
+
+def test_a_key_that_may_too_little_is_found_before_anything_is_touched():
+    keys = {"reading-key-000000": "VIEWER", "drain-key-00000000": "OPERATOR", "admin-key-00000000": "ADMIN"}
+    with SimCluster(3, api_keys=keys) as cluster:
+        cluster.key = "admin-key-00000000"
+        cluster.start_all()
+        versions = lambda: {n: node.store.entries.copy() for n, node in cluster.nodes.items()}
+        before = versions()
+        for key, role, fine in (("reading-key-000000", "OPERATOR", False), ("drain-key-00000000", "OPERATOR", True), ("drain-key-00000000", "ADMIN", False), ("admin-key-00000000", "ADMIN", True), ("reading-key-000000", "VIEWER", True)):
+            result = run(plan_info, cluster, operation="roll", key_role=role, api_key=key, on_refusal="report")
+            codes = [r["code"] for r in result["plan"]["refusals"]]
+            assert ("key" not in codes) is fine, (key, role, codes)
+            assert not any(key in str(value) for value in result.values())
+        assert versions() == before
