@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from pathlib import Path
+
 import pytest
 from lab import Lab
 
@@ -45,6 +49,56 @@ def test_another_secret_is_refused_before_anything_is_touched(lab):
     assert "it speaks HTTPS there: name it with https://" in result.text and "othing was touched" in result.text, result.tail()
     assert not lab.runs("n4")
     lab.play("status", THREE)
+
+
+class Processes:
+    """The command lines of all processes of this machine, its sandbox hosts' among them, again and again."""
+
+    def __enter__(self):
+        self.seen, self.end = set(), threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *unused):
+        self.end.set()
+        self.thread.join()
+
+    def _look(self):
+        while not self.end.wait(0.05):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    self.seen.add(path.read_bytes())
+
+
+def test_no_secret_is_left_anywhere(lab, tmp_path):
+    """Everything that a run prints, logs, caches or leaves in a folder, at its most talkative; the inventory has them, and the hosts' file for root."""
+    keys = [{"key": "key-that-may-all-4711", "name": "ops", "role": "ADMIN"}, {"key": "key-that-may-read-4712", "name": "reader"}]
+    words = [SECRET, "key-that-may-all-4711", "key-that-may-read-4712"]
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    lab.more = {
+        "ANSIBLE_LOG_PATH": str(tmp_path / "log"), "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(tmp_path / "facts"),
+        "ANSIBLE_LOCAL_TEMP": str(temporary), "ANSIBLE_KEEP_REMOTE_FILES": "0", "TMPDIR": str(temporary),
+    }
+    marks = {h: lab.pool.exec(h, "touch", "/run/before") for h in FIVE}
+    assert marks
+    with Processes() as processes:
+        result = lab.play("add_node", FIVE, "-vvvv", "--diff", aether_api_keys=keys, aether_api_key=keys[0]["key"])
+        failed = lab.play("add_node", FIVE, "-vvvv", "--diff", ok=False, aether_api_keys=[dict(keys[0], role="VIEWER")], aether_api_key=keys[1]["key"])
+    lab.more = {}
+    assert "has none with the role ADMIN" in failed.text
+    assert len(result.output) > 100000 and (tmp_path / "log").stat().st_size > 100000 and len(processes.seen) > 100, "so there was something to look through"
+    for word in words:
+        for what, text in (("stdout", result.output), ("stdout", failed.output), ("log", (tmp_path / "log").read_text())):
+            where = text.find(word)
+            assert where < 0, (what, text[max(0, where - 300) : where].splitlines()[-1:])
+        assert not [p for p in processes.seen if word.encode() in p]
+        assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.parent.name != "state" and word.encode() in p.read_bytes()]
+        for host in FIVE:
+            found = lab.pool.exec(host, "sh", "-c", "find / -xdev -type f -newer /run/before -exec grep -l -e %s {} + 2>/dev/null" % word, check=False).stdout.split()
+            assert [p for p in found if p != "/etc/aether/secrets.env"] == [], (host, found)
+            assert word not in lab.pool.exec(host, "journalctl", "--no-pager").stdout
 
 
 def test_tls_that_never_forms_is_recognised_and_explained(lab):

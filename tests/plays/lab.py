@@ -120,6 +120,7 @@ class Lab:
         self.pool.up(self.hosts)
         self.formed: List[List[str]] = []
         self.names: Dict[str, str] = {}
+        self.more: Dict[str, str] = {}
         self.results: List[Result] = []
         self.verdicts: List[bool] = []
         self.ips = {h: self.pool.ip(h) for h in self.hosts}
@@ -216,8 +217,8 @@ class Lab:
                 return
 
     def environment(self) -> Dict[str, str]:
-        """What an interrupted drain leaves lies in the lab's own folder."""
-        return dict(os.environ, XDG_STATE_HOME=str(self.folder / "state"), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_INJECT_FACT_VARS="false", PYTHONUNBUFFERED="1")
+        """What an interrupted drain leaves lies in the lab's own folder; ``more`` goes on top."""
+        return dict(os.environ, XDG_STATE_HOME=str(self.folder / "state"), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_INJECT_FACT_VARS="false", PYTHONUNBUFFERED="1", **self.more)
 
     # what the test does to it
 
