@@ -9,6 +9,7 @@ from __future__ import annotations
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.config_rules import secret_findings
+from ..module_utils.preflight import reach_targets
 from .members import DEFAULT_PORTS
 
 FILES = ("aether_tls_ca", "aether_tls_cert", "aether_tls_key")
@@ -17,6 +18,16 @@ FILES = ("aether_tls_ca", "aether_tls_cert", "aether_tls_key")
 def preflight_hosts(hostvars, hosts, play_hosts):
     """``hostvars | preflight_hosts(groups['aether_nodes'], ansible_play_hosts_all)`` -> one dict per host, see module_utils/preflight.py."""
     return [_entry(str(host), hostvars[host], host in play_hosts) for host in hosts]
+
+
+def preflight_targets(hostvars, hosts):
+    """``hostvars | preflight_targets(groups['aether_nodes'])`` -> whom every one of them asks, for aether_reach_info."""
+    return reach_targets(preflight_hosts(hostvars, hosts, hosts))
+
+
+def preflight_unanswered(hostvars, hosts):
+    """Whether any question of any host was not answered, or not asked."""
+    return any(not (e.get("probes") and all(p["result"] == "ok" for p in e["probes"])) for e in preflight_hosts(hostvars, hosts, hosts))
 
 
 def _entry(host, variables, in_play):
@@ -30,7 +41,7 @@ def _entry(host, variables, in_play):
         "facts": look if seen else None,
     }
     if seen:
-        entry["listen_errors"] = (variables.get("aether__listening") or {}).get("listen_errors") or []
+        entry["listen_errors"] = look.get("listen_errors") or []
         entry["probes"] = (variables.get("aether__probed") or {}).get("probes") or []
         entry["arrived"] = (variables.get("aether__heard") or {}).get("arrived")
     return entry
@@ -62,4 +73,4 @@ def _secrets(variables):
 
 class FilterModule:
     def filters(self):
-        return {"preflight_hosts": preflight_hosts}
+        return {"preflight_hosts": preflight_hosts, "preflight_targets": preflight_targets, "preflight_unanswered": preflight_unanswered}

@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from .ports import GOSSIP_OFFSET
+
 try:
     import tomllib as toml
 except ImportError:
@@ -27,7 +29,6 @@ SHORTEST_SECRET = 16
 KEY_ROLES = ("VIEWER", "OPERATOR", "ADMIN")
 KEY_PARTS = re.compile(r"[:;\"\s]")
 ENVIRONMENTS = ("local", "docker", "kubernetes")
-GOSSIP_OFFSET = 100  # the gossip port is the cluster port + 100 and cannot be set apart
 
 NODE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _HEAP = re.compile(r"^[1-9][0-9]*[mg]$")

@@ -23,7 +23,9 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .config_rules import ENVIRONMENTS, GOSSIP_OFFSET, java_findings, list_findings, peer_findings, port_findings, toml_findings
+from .config_rules import ENVIRONMENTS, java_findings, list_findings, peer_findings, port_findings, toml_findings
+from .listening import LISTENER
+from .ports import SPARE, TCP, UDP, named_ports, number
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (ERROR, WARNING, NOTE)
@@ -33,16 +35,7 @@ CLOCK_TOLERANCE = 2.0  # seconds between any two hosts
 PROFILES = {"development": (2, 4), "small": (4, 8), "medium": (8, 16), "large": (16, 32)}
 MEMORY_SHARE = 0.9  # a machine sold with 8 GB shows less, the kernel keeps some
 HEAP_WARNING_SHARE = 0.75  # of the memory; the JVM itself and the system need the rest
-TCP, UDP = "tcp", "udp"
-LISTENER = "aether-listener"  # what a listener of aether_reach_info is called in a list of processes; 15 characters are shown
-SPARE = "spare"  # a port of nobody's, which only tells in which direction packets pass
 _HEAP = re.compile(r"^([1-9][0-9]*)([mg])$")
-
-
-class Port(NamedTuple):
-    name: str
-    protocol: str
-    number: int
 
 
 @dataclass(frozen=True)
@@ -62,56 +55,25 @@ class Finding:
 # --- what is asked ------------------------------------------------------------------------------------------------------
 
 
-def named_ports(wants: Mapping[str, Any]) -> List[Port]:
-    """The ports of a node by the protocol its release uses (docs/product.md 1); those that are no ports are left to the findings.
+def reach_targets(entries: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
+    """Whom every host asks: [{host, address, name, protocol, port, method, nonce}].
 
-    With ``cluster_protocol`` tcp (releases before QUIC) nothing is known of a gossip port, so none is asked.
-    """
-    protocol = TCP if wants.get("cluster_protocol") == TCP else UDP
-    found = []
-    cluster = number(wants.get("cluster_port"))
-    for name, kind, port in (
-        ("cluster", protocol, cluster),
-        ("gossip", UDP, cluster + GOSSIP_OFFSET if cluster and protocol == UDP else None),
-        ("management", TCP, number(wants.get("management_port"))),
-        ("app-http", TCP, number(wants.get("app_http_port"))),
-    ):
-        if port is not None and 1 <= port <= 65535:
-            found.append(Port(name, kind, port))
-    return found
-
-
-def number(value: Any) -> Optional[int]:
-    """A port as written in an inventory, None when it is no number."""
-    text = str(value).strip()
-    return int(text) if text.isdigit() else None
-
-
-def reach_plan(entries: Sequence[Mapping[str, Any]]) -> Dict[str, Dict[str, List[Dict[str, Any]]]]:
-    """For each host with facts: ``listen`` [{name, protocol, port}] and ``probe`` [{host, address, name, protocol, port, method}].
-
-    A free port gets a listener and is asked by ``listener``; a port that the node's own service holds is asked in the service's own way:
+    A free port has a listener and is asked by ``listener``; a port that the node's own service holds is asked in the service's own way:
     ``quic`` or ``connect``. A gossip port in use says nothing to strangers and is not asked, nor is one that somebody else holds.
     Every host asks itself, too: what does not answer there is not the network's fault.
     """
-    seen = [e for e in entries if e.get("facts")]
-    listen, targets = {}, []
-    for entry in seen:
-        listen[entry["host"]] = []
-        for port in entry["facts"]["ports"]:
-            if port["name"] == "app-http":
-                continue  # its users are not the other nodes
+    targets = []
+    for entry in entries:
+        facts = entry.get("facts")
+        if not facts:
+            continue
+        for port in facts["ports"]:
             method = _method(port)
-            if method == "listener":
-                listen[entry["host"]].append({k: port[k] for k in ("name", "protocol", "port")})
-            if method is not None:
+            if method is not None and port["name"] != "app-http":  # whose users are not the other nodes
                 targets.append(_target(entry, port, method))
-        spare = entry["facts"].get("spare_port") or 0
-        if spare:
-            port = {"name": SPARE, "protocol": UDP, "port": spare}
-            listen[entry["host"]].append(port)
-            targets.append(_target(entry, port, "listener"))
-    return {e["host"]: {"listen": listen[e["host"]], "probe": list(targets)} for e in seen}
+        if facts.get("spare_port"):
+            targets.append(_target(entry, {"name": SPARE, "protocol": UDP, "port": facts["spare_port"]}, "listener"))
+    return targets
 
 
 def _method(port: Mapping[str, Any]) -> Optional[str]:
@@ -123,7 +85,7 @@ def _method(port: Mapping[str, Any]) -> Optional[str]:
 
 
 def _target(entry, port, method):
-    return dict({k: port[k] for k in ("name", "protocol", "port")}, host=entry["host"], address=entry["wants"]["address"], method=method)
+    return dict({k: port[k] for k in ("name", "protocol", "port")}, host=entry["host"], address=entry["wants"]["address"], method=method, nonce=entry["facts"].get("nonce") or "")
 
 
 # --- the judgement ------------------------------------------------------------------------------------------------------

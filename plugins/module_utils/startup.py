@@ -14,7 +14,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Sequence
 
-GOSSIP_OFFSET = 100  # the gossip port is the cluster port + 100 (docs/product.md 1)
+from .ports import GOSSIP_OFFSET
+
 
 _DROPPED = "Failed to load config: "
 _BAD_PEER = re.compile(r"Invalid peer format: (.*?)\. Expected")

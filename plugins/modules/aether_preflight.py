@@ -14,13 +14,6 @@ description:
   - Asks no cluster and changes nothing. Role C(aether_preflight) gathers what it needs.
   - It takes no connection, so that it is not in the action group C(aether), whose defaults an inventory with mistakes can break.
 options:
-  step:
-    description:
-      - V(plan) says on which ports each host listens and whom it asks, for M(pragmatica.aether.aether_reach_info).
-      - V(judge) says what is wrong.
-    type: str
-    choices: [plan, judge]
-    default: judge
   hosts:
     description: One dictionary per host, as the filter P(pragmatica.aether.preflight_hosts#filter) puts them together.
     type: list
@@ -71,26 +64,18 @@ failure:
   sample: {kind: preflight, codes: [blocked, java]}
 ready:
   description: Whether no finding is an error.
-  returned: when O(step=judge)
+  returned: always
   type: bool
 findings:
   description: Each with C(code), C(level) (V(error), V(warning), V(note)), C(host) (empty when it is about all), C(peer) (the other host of a pair) and C(message); errors first.
-  returned: when O(step=judge)
+  returned: always
   type: list
   elements: dict
 lines:
   description: The findings for people, one line for what is the same on several hosts.
-  returned: when O(step=judge)
+  returned: always
   type: list
   elements: str
-reach:
-  description: For each host C(listen) and C(probe), the ports and targets of M(pragmatica.aether.aether_reach_info).
-  returned: when O(step=plan)
-  type: dict
-nonce:
-  description: A word for this run's questions and answers.
-  returned: when O(step=plan)
-  type: str
 """
 
 from ..module_utils.module_door import run_module

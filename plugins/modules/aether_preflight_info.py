@@ -11,6 +11,7 @@ short_description: What a host offers a node, in one look
 version_added: 0.1.0
 description:
   - Cores, memory, disks, Java, clock, the ports that the node needs and who holds them, and the node that is on the host already. Changes nothing, needs no library.
+  - With O(listen) it leaves a listener on the free ports, for M(pragmatica.aether.aether_reach_info) to ask from the other hosts. It ends by itself.
   - Run as root, else the holder of a port cannot be seen.
 options:
   cluster_port:
@@ -46,6 +47,14 @@ options:
     description: Name of the systemd service.
     type: str
     default: aether
+  listen:
+    description: For how many seconds a child of this module answers on the ports that are free, at most. It writes nothing and answers only those who know RV(nonce). 0 for none.
+    type: float
+    default: 0
+  askers:
+    description: How many hosts will ask it at each port. It ends a moment after it has heard them all.
+    type: int
+    default: 1
 attributes:
   check_mode:
     support: full
@@ -116,12 +125,22 @@ spare_port:
   description: A UDP port that nobody holds, for telling in which direction packets pass.
   returned: always
   type: int
+nonce:
+  description: What questions to the listener have to carry; empty without O(listen).
+  returned: always
+  type: str
+listen_errors:
+  description: C(name) and C(error) of the ports on which it could not listen.
+  returned: always
+  type: list
+  elements: dict
 unprivileged_port_start:
   description: The first port that a user other than root may open.
   returned: always
   type: int
 """
 
+import binascii
 import os
 import re
 import shutil
@@ -129,7 +148,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.preflight import named_ports
+from ..module_utils import listening
+from ..module_utils.ports import SPARE, UDP, named_ports
 
 LISTENING = "0A"  # the state of a listening TCP socket in /proc/net/tcp
 HIGH_PORTS = range(20000, 30000)  # below the range the kernel hands out by itself
@@ -193,6 +213,17 @@ def spare_port(held, wanted):
     return 0
 
 
+def listen(ports, spare, parameters):
+    """(nonce, errors) of a listener on the free ports whose users are other nodes, and on the spare one."""
+    if not parameters["listen"]:
+        return "", []
+    nonce = binascii.hexlify(os.urandom(8)).decode()
+    free = [port for port in ports if port["state"] == "free" and port["name"] != "app-http"]
+    if spare:
+        free.append(dict(name=SPARE, protocol=UDP, port=spare))
+    return nonce, listening.listen(free, nonce, parameters["listen"], parameters["askers"])
+
+
 def look_at_node(module, service):
     """(active, id, peers): of the process that runs, else of the unit."""
     shown = module.run_command(["systemctl", "show", "-p", "MainPID", "-p", "ActiveState", "-p", "ExecStart", service], handle_exceptions=False)[1] if shutil.which("systemctl") else ""
@@ -245,12 +276,19 @@ def main():
             install_dir=dict(type="path", default="/opt/aether"),
             data_dir=dict(type="path", default="/var/lib/aether"),
             service=dict(type="str", default="aether"),
+            listen=dict(type="float", default=0),
+            askers=dict(type="int", default=1),
         ),
         supports_check_mode=True,
     )
     parameters = module.params
     wanted = named_ports(parameters)
     ports, udp = look_at_ports(wanted, parameters["service"])
+    while any(port["process"] == listening.LISTENER for port in ports) and time.time() < began + listening.LINGER + 3:
+        time.sleep(0.2)  # another preflight has just ended, and its listener is about to
+        ports, udp = look_at_ports(wanted, parameters["service"])
+    spare = spare_port(udp, wanted)
+    nonce, listen_errors = listen(ports, spare, parameters)
     active, node_id, peers = look_at_node(module, parameters["service"])
     module.exit_json(
         changed=False,
@@ -263,7 +301,9 @@ def main():
         node_id=node_id,
         peers=peers,
         ports=ports,
-        spare_port=spare_port(udp, wanted),
+        spare_port=spare,
+        nonce=nonce,
+        listen_errors=listen_errors,
         unprivileged_port_start=int(read("/proc/sys/net/ipv4/ip_unprivileged_port_start") or 1024),
         clock=dict(began=began, ended=time.time()),
     )

@@ -87,7 +87,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.startup import GOSSIP_OFFSET, placeholders
+from ..module_utils.ports import GOSSIP_OFFSET
+from ..module_utils.startup import placeholders
 
 HEAD = 128 * 1024
 TAIL = 32 * 1024

@@ -4,9 +4,8 @@
 
 """rolling_restart.yml for three and for five nodes, against a bash script that stops, starts, waits and checks per host.
 
-Both on sandbox hosts at the product's real speed, alternately, with nothing to change but the process: no JAR is given, the configuration stays, no slice is
-drained.
-Chance is off (no start without state), so that both wait for the same. Seconds are those of the whole command.
+Both on sandbox hosts at the product's real speed, alternately, with nothing to change but the process: no JAR is given, the configuration stays, no slice
+is drained. Chance is off (no start without state), so that both wait for the same. Seconds are those of the whole command.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ API where it is not v1 (API). What a test marked ``fault`` saw becomes a line of
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -53,6 +54,8 @@ class Rows:
 
 
 def pytest_sessionfinish(session, exitstatus):
+    if hasattr(session.config, "workerinput"):
+        return  # one of several processes, which has seen only its own tests
     path, rows = session.config.getoption("--faults-table"), sorted(session.config.stash[ROWS].rows)
     if path and rows and exitstatus == 0:
         path.write_text(HEAD + "".join("| %s |\n" % " | ".join(row) for row in rows), encoding="utf-8")
@@ -65,14 +68,14 @@ def labs(tmp_path_factory):
 
     made = {}
 
-    def of(api):
-        if api not in made:
-            made[api] = Lab("t-" + api, HOSTS, tmp_path_factory.mktemp(api), time_factor=FACTOR, api=api, stateless="never", formation="ok")
-        return made[api]
+    with contextlib.ExitStack() as down:
 
-    yield of
-    for lab in made.values():
-        lab.pool.down()
+        def of(api):
+            if api not in made:
+                made[api] = down.enter_context(Lab("t-" + api, HOSTS, tmp_path_factory.mktemp(api), time_factor=FACTOR, api=api, stateless="never", formation="ok"))
+            return made[api]
+
+        yield of
 
 
 @pytest.fixture
@@ -83,18 +86,16 @@ def lab(labs, request):
     made.results, made.verdicts = [], []
     yield made
     values = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    for mark in request.node.iter_markers("fault"):
-        request.node.user_properties.append(("fault", row(made, *mark.args, values=values)))
-    for mark in request.node.iter_markers("faults"):
-        for position, (when, what) in enumerate(mark.args):
-            request.node.user_properties.append(("fault", row(made, when, what, position=position)))
+    single, several = request.node.get_closest_marker("fault"), request.node.get_closest_marker("faults")
+    for position, (when, what) in enumerate([single.args] if single else several.args if several else ()):
+        request.node.user_properties.append(("fault", row(made, when, what, values, position)))
 
 
-def row(lab, when, what, values=(), position=0):
+def row(lab, when, what, values, position):
     """(while, fault, API, what happened, majority, second run) of a test that has passed; ``position``: of the play that met the fault."""
     plays = [result for result in lab.results if result.name != "status"]
     majority = "-" if not lab.verdicts else "kept" if all(lab.verdicts) else "lost to the fault itself"
-    return when, what.format(**dict(values)), lab.api, how(plays[position]) if plays else "no play ran", majority, how(plays[-1], again=True) if len(plays) > position + 1 else "-"
+    return when, what.format(**values), lab.api, how(plays[position]) if plays else "no play ran", majority, how(plays[-1], again=True) if len(plays) > position + 1 else "-"
 
 
 def how(result, again=False):
@@ -102,7 +103,7 @@ def how(result, again=False):
     name = result.name + ": "
     if result.code == 0:
         return name + ("nothing left to do" if again and result.changed == 0 and result.name != "preflight" else "ready" if result.name == "preflight" else "done")
-    if "othing was touched" in result.text:
+    if result.changed == 0 and "othing was touched" in result.text:  # a drain that is refused in the middle of a roll says so, too
         return name + "refused, nothing was touched"
     if "was not added" in result.text:
         return name + "the new node was taken out again"

@@ -36,7 +36,7 @@ def test_a_batch_ends_at_its_first_failed_member_and_the_token_says_who_is_left(
         lab.play_until("rolling_restart", THREE, "TASK [pragmatica.aether.aether_roll : Take the mark away]", interrupt, aether_serial=3, aether_restart_token="t1")
         at = since(lab, first)
         result = lab.play("rolling_restart", THREE, aether_serial=3, aether_restart_token="t1")
-        assert "Already restarted for this token: %s" % first in result.text and since(lab, first) == at
+        assert "Already restarted for this token: %s." % first in result.text and since(lab, first) == at
     lab.judge(witness)
     done = {h: since(lab, h) for h in THREE}
     assert all(done[h] != before[h] for h in THREE)
@@ -57,12 +57,9 @@ def test_a_member_that_is_down_and_a_host_that_is_dead_are_named_and_refused(lab
     assert {h: since(lab, h) for h in ("n1", "n2")} == before
 
 
-@pytest.mark.fault("the restart of a member", "ssh to its host is lost, aether_serial=2")
-def test_a_host_that_becomes_unreachable_ends_the_roll(lab):
-    unreachable(lab, 2)
-
-
-def unreachable(lab, serial):
+@pytest.mark.fault("the restart of a member", "ssh to its host is lost, aether_serial={serial}")
+@pytest.mark.parametrize("serial", [1, 2])
+def test_a_host_that_becomes_unreachable_ends_the_roll(lab, serial):
     first, _second, last = lab.turns(THREE)
     before = since(lab, last)
     with lab.witness() as witness:

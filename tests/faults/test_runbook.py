@@ -21,4 +21,4 @@ API = "runbook"
 
 @pytest.mark.fault("the restart of a member", "ssh to its host is lost, aether_serial=1")
 def test_a_host_that_becomes_unreachable(lab):
-    test_rolling.unreachable(lab, 1)
+    test_rolling.test_a_host_that_becomes_unreachable_ends_the_roll(lab, 1)

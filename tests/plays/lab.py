@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BLUEPRINT = (ROOT / "tests" / "sandbox" / "blueprint.toml").read_text(encoding="utf-8")
 SLICES = tomllib.loads(BLUEPRINT)["slices"]
 SWITCHES = "/etc/aether-sim.json"
-KEPT = "/root/kept-%d.tar"
+KEPT = "/root/kept-%s.tar"  # and who the members were
 FILES = ("/etc/aether", "/etc/systemd/system/aether.service", "/opt/aether", "/var/lib/aether")
 USERS = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
 WIPE = """
@@ -252,7 +252,7 @@ class Lab:
             list(workers.map(self._wipe, self.hosts))
         for host in set(self.hosts) - set(hosts):
             self.pool.exec(host, "userdel", "aether", check=False)
-        kept = KEPT % len(hosts)
+        kept = KEPT % "-".join(hosts)
         if list(hosts) not in self.formed:
             self.form(hosts)
             for host in hosts:

@@ -10,6 +10,7 @@ import pytest
 from lab import Lab
 
 THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
+pytestmark = pytest.mark.main_path
 
 
 @pytest.fixture(scope="module")

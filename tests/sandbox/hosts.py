@@ -23,7 +23,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, Optional, Sequence
+from typing import Iterable, Iterator, Optional, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -240,9 +240,8 @@ class Pool:
     def _start(self, host: str) -> None:
         """Switch on. Returns when the supervisor is in its cgroup, so that nobody starts a second one."""
         group = self.cgroup / host
-        remove_groups(group, or_when=lambda: self.powered(host))  # what systemd left there when the host was on before
-        if self.powered(host):
-            return  # by a creator that was killed since: what it had started goes on without it
+        if not remove_groups(group):  # what systemd left there when the host was on before
+            return  # a creator that was killed since had switched it on: what it started goes on without it
         group.mkdir(parents=True)
         arguments = [str(group), "/run/netns/" + self.netns(host), sys.executable, str(INIT), str(self.path / host / "root"), host, self.veth(host)]
         run("ip", "link", "set", self.veth(host), "up")
@@ -348,7 +347,8 @@ class Pool:
             run("nft", "delete", "table", family, table, check=False)
         if facts.get("firewall_opened"):
             let_through(bridge, "-D")
-        remove_groups(self.cgroup, or_when=lambda: kill_group(self.cgroup))  # who was just about to join it
+        while not remove_groups(self.cgroup):
+            kill_group(self.cgroup)  # who was just about to join it
         shutil.rmtree(self.path)
 
     def _remove_host(self, host: str) -> None:
@@ -499,16 +499,17 @@ def kill_group(group: Path) -> None:
         wait_for(lambda: not populated(group), "Processes in %s do not end" % group)
 
 
-def remove_groups(group: Path, or_when: Callable[[], Optional[bool]]) -> None:
-    """A cgroup and all below it, when no process is left in them. Called again and again meanwhile, ``or_when`` may say that this is enough."""
+def remove_groups(group: Path) -> bool:
+    """A cgroup and all below it; false when a process is in them."""
 
     def removed() -> bool:
         for folder, _folders, _files in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-        return not group.exists() or bool(or_when())
+        return not group.exists()
 
-    wait_for(removed, "The cgroup %s cannot be removed" % group)
+    wait_for(lambda: populated(group) or removed(), "The cgroup %s cannot be removed" % group)
+    return not group.exists()
 
 
 def to_yaml(value: object, depth: int = 0) -> str:

@@ -17,10 +17,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted(p.parent.name for p in (ROOT / "molecule").glob("*/molecule.yml"))
 # These run at the product's speed, the others at a fifth of its time.
-MAIN_PATH = [("default", "v1"), ("add_node", "v1")]
+MAIN_PATH = (("default", "v1"), ("add_node", "v1"))
 # The runbook's API shows no counts, so there is no room that could be made.
 V1_ALONE = ("drain_blocked",)
-RUNS = [(scenario, api) for scenario in SCENARIOS for api in ("v1", "runbook") if api == "v1" or scenario not in V1_ALONE]
+RUNS = [
+    pytest.param(scenario, api, marks=[pytest.mark.main_path] if (scenario, api) in MAIN_PATH else [])
+    for scenario in SCENARIOS for api in ("v1", "runbook") if api == "v1" or scenario not in V1_ALONE
+]
 
 
 @pytest.mark.parametrize(("scenario", "api"), RUNS)
@@ -35,7 +38,6 @@ def test_scenario(scenario, api, tmp_path):
         PATH="%s:%s" % (Path(sys.executable).parent, os.environ["PATH"]),
         # Two plugins for testinfra clash over one option where both are installed.
         PYTEST_ADDOPTS="-p no:pytest-ansible -p no:cacheprovider",
-        ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".dev" / "collections"),
         MOLECULE_GLOB="molecule/*/molecule.yml",
         NO_COLOR="1",
         ANSIBLE_FORCE_COLOR="0",

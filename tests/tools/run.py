@@ -24,7 +24,6 @@ REPORTS = ROOT / ".dev" / "reports"
 QUORUM = "ansible_collections.pragmatica.aether.plugins.module_utils.quorum"
 # A play alone keeps one core busy, with a rest for the nodes: two clusters at once fill two cores.
 TWO_AT_A_TIME = ("-v", "-n", "2", "--durations=100")
-MAIN_SCENARIOS = "v1 and (default or add_node)"
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ PARTS = (
     Part("sandbox", "the hosts of the sandbox and their faults", ("pytest", "tests/sandbox_hosts")),
     Part(
         "plays", "the main path: the plays at the product's speed, watched from outside, and its Molecule scenarios",
-        ("pytest", "tests/plays", "tests/scenarios", "-k", "test_main_path or " + MAIN_SCENARIOS, *TWO_AT_A_TIME, "--dist", "loadfile"),
+        ("pytest", "tests/plays", "tests/scenarios", "-m", "main_path", *TWO_AT_A_TIME, "--dist", "loadfile"),
     ),
     Part(
         "faults", "everything that may go wrong, and the other Molecule scenarios; writes docs/faults.md",
-        ("pytest", "tests/scenarios", "tests/faults", "-k", "not (%s)" % MAIN_SCENARIOS, *TWO_AT_A_TIME, "--dist", "worksteal", "--faults-table=docs/faults.md"), always=False,
+        ("pytest", "tests/scenarios", "tests/faults", "-m", "not main_path", *TWO_AT_A_TIME, "--dist", "worksteal", "--faults-table=docs/faults.md"), always=False,
     ),
 )
 

@@ -17,11 +17,12 @@ import sys
 import threading
 
 import pytest
-from ansible_collections.pragmatica.aether.plugins.filter.preflight import preflight_hosts
+from ansible_collections.pragmatica.aether.plugins.filter.preflight import preflight_hosts, preflight_targets, preflight_unanswered
+from ansible_collections.pragmatica.aether.plugins.module_utils import listening
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import preflight as operation
-from ansible_collections.pragmatica.aether.plugins.module_utils.preflight import ERROR, LISTENER, NOTE, WARNING, judge, lines, named_ports, reach_findings, reach_plan
-from ansible_collections.pragmatica.aether.plugins.modules import aether_reach_info as reach
+from ansible_collections.pragmatica.aether.plugins.module_utils.ports import named_ports
+from ansible_collections.pragmatica.aether.plugins.module_utils.preflight import ERROR, NOTE, WARNING, judge, lines, reach_findings, reach_targets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simnode.testing import free_ports
@@ -55,7 +56,7 @@ def hosts(count=3, state="free", **of_n2):
 
 
 class Network:
-    """Carries what reach_plan asks for. ``closed(a, b, protocol, port)``: does a packet from a to b with that port at the listening side get lost?
+    """Carries what reach_targets asks for. ``closed(a, b, protocol, port)``: does a packet from a to b with that port at the listening side get lost?
 
     It is asked for the way there and for the way back: filters without a memory, the worst case.
     """
@@ -64,25 +65,22 @@ class Network:
         self.closed, self.silent = closed, set(silent)
 
     def carry(self, entries):
-        plan = reach_plan(entries)
-        listening = {(h, p["name"]) for h, r in plan.items() for p in r["listen"]}
-        heard = {h: [] for h in plan}
-        for asker in entries:
-            if asker["host"] not in plan:
-                continue
+        looked_at = [e for e in entries if e.get("facts")]
+        heard = {e["host"]: [] for e in looked_at}
+        for asker in looked_at:
             a = asker["host"]
-            for target in plan[a]["probe"]:
+            for target in reach_targets(entries):
                 b = target["host"]
                 there = a == b or not self.closed(a, b, target["protocol"], target["port"], True)
                 back = a == b or not self.closed(b, a, target["protocol"], target["port"], False)
                 if target["method"] == "listener" and there and (target["protocol"] == "udp" or back):
-                    assert (b, target["name"]) in listening
                     heard[b].append(dict(host=a, name=target["name"]))
                 answers = there and back and (b, target["name"]) not in self.silent
                 asker["probes"].append(dict(host=b, name=target["name"], result="ok" if answers else "timeout", detail=""))
-        for one in entries:
-            if one["host"] in plan:
-                one["arrived"] = heard[one["host"]]
+        # As the role does it: nobody asks the listeners when every question was answered.
+        missing = any(p["result"] != "ok" for e in looked_at for p in e["probes"])
+        for one in looked_at:
+            one["arrived"] = heard[one["host"]] if missing else None
         return entries
 
 
@@ -181,7 +179,7 @@ def test_a_port_that_somebody_else_holds_is_named_with_its_holder_and_not_asked(
 
 def test_a_listener_that_was_left_behind_is_told_as_such():
     entries = hosts(3)
-    entries[1]["facts"]["ports"][0].update(state="other", process=LISTENER, pid=42)
+    entries[1]["facts"]["ports"][0].update(state="other", process=listening.LISTENER, pid=42)
     assert "Run this again in a minute" in one(judge(open_network(entries)), "port_taken").message
 
 
@@ -333,7 +331,7 @@ def test_a_sound_cluster_of_any_shape_has_no_errors(data):
 
 
 def params(entries, **changes):
-    return dict(dict(step="judge", hosts=entries, allow_even=False, leaving=[], accept=[], retired=[], on_errors="fail"), **changes)
+    return dict(dict(hosts=entries, allow_even=False, leaving=[], accept=[], retired=[], on_errors="fail"), **changes)
 
 
 def test_the_operation_reads_the_jar_and_fails_with_everything(tmp_path):
@@ -352,9 +350,9 @@ def test_the_operation_reads_the_jar_and_fails_with_everything(tmp_path):
 
 
 def test_the_filter_puts_together_what_there_is():
-    look = dict(clock={"sent": 1}, changed=False)
+    look = dict(clock={"sent": 1}, changed=False, listen_errors=[3])
     hostvars = {
-        "a": {"aether__wants": {"id": "n1"}, "aether__look": look, "aether__probed": {"probes": [1]}, "aether__heard": {"arrived": [2]}, "aether__listening": {"listen_errors": [3]}},
+        "a": {"aether__wants": {"id": "n1"}, "aether__look": look, "aether__probed": {"probes": [1]}, "aether__heard": {"arrived": [2]}},
         "b": {"aether__look": {"unreachable": True, "msg": "timed out"}, "ansible_host": "10.0.0.9", "aether_node_id": "n2"},
         "c": {},
     }
@@ -362,6 +360,17 @@ def test_the_filter_puts_together_what_there_is():
     assert (a["facts"], a["probes"], a["arrived"], a["listen_errors"], a["in_play"]) == (look, [1], [2], [3], True)
     assert (b["facts"], b["unreachable"], b["wants"]["id"], b["wants"]["address"]) == (None, "timed out", "n2", "10.0.0.9")
     assert (c["in_play"], c["wants"]["id"], c["wants"]["management_port"]) == (False, "c", 8080)
+
+
+def test_the_filters_say_whom_to_ask_and_whether_anybody_was_silent():
+    facts = dict(entry("n1")["facts"], nonce="abc")
+    hostvars = {"n%d" % i: {"aether__wants": {"id": "n%d" % i, "address": "10.0.0.%d" % i}, "aether__look": facts, "aether__probed": {"probes": [dict(result="ok")]}} for i in (1, 2)}
+    asked = preflight_targets(hostvars, ["n1", "n2"])
+    assert [(t["address"], t["name"], t["method"], t["nonce"]) for t in asked] == [(a, n, "listener", "abc") for a in ("10.0.0.1", "10.0.0.2") for n in ("cluster", "gossip", "management", "spare")]
+    assert preflight_unanswered(hostvars, ["n1", "n2"]) is False
+    assert preflight_unanswered(dict(hostvars, n3={}), ["n1", "n2", "n3"]) is True  # a host that asked nothing
+    hostvars["n2"]["aether__probed"] = {"probes": [dict(result="ok"), dict(result="timeout")]}
+    assert preflight_unanswered(hostvars, ["n1", "n2"]) is True
 
 
 # --- the modules on this machine ----------------------------------------------------------------------------------------
@@ -387,40 +396,68 @@ def ports():
     return [dict(name="cluster", protocol="udp", port=cluster), dict(name="management", protocol="tcp", port=management)]
 
 
-def targets(ports, host="n2", address="127.0.0.1", method="listener"):
-    return [dict(p, host=host, address=address, method=method) for p in ports]
+def targets(ports, host="n2", address="127.0.0.1", method="listener", nonce="x"):
+    return [dict(p, host=host, address=address, method=method, nonce=nonce) for p in ports]
 
 
-def test_listen_probe_and_stop_know_each_other_and_leave_the_ports_free(ports):
-    nonce = "t%08x" % random.getrandbits(32)
-    assert call("aether_reach_info", mode="listen", nonce=nonce, seconds=20, ports=ports)["listen_errors"] == []
-    taken = call("aether_reach_info", mode="listen", nonce=nonce + "b", seconds=0.1, ports=ports)["listen_errors"]
-    assert [e["name"] for e in taken] == ["cluster", "management"]
-    host = call("aether_preflight_info", cluster_port=str(ports[0]["port"]), management_port=str(ports[1]["port"]), app_http_port="0", service="none")
-    assert {p["process"] for p in host["ports"] if p["name"] != "gossip"} == {LISTENER}
-    found = call("aether_reach_info", mode="probe", nonce=nonce, me="n1", targets=targets(ports))
-    assert [(p["name"], p["result"]) for p in found["probes"]] == [("cluster", "ok"), ("management", "ok")]
-    stranger = call("aether_reach_info", mode="probe", nonce="another", seconds=0.5, me="n1", targets=targets(ports))
-    assert {p["result"] for p in stranger["probes"]} == {"timeout"}
-    heard = call("aether_reach_info", mode="stop", nonce=nonce)["arrived"]
-    assert sorted((h["host"], h["name"]) for h in heard) == [("n1", "cluster"), ("n1", "management")]
+def look(ports, **options):
+    return call("aether_preflight_info", cluster_port=str(ports[0]["port"]), management_port=str(ports[1]["port"]), app_http_port="0", service="none", **options)
+
+
+def with_nobodys(found, ports):
+    """The targets of a host as it was seen: its own ports and the spare one."""
+    gossip = dict(name="gossip", protocol="udp", port=ports[0]["port"] + 100)
+    return targets([*ports, gossip, dict(name="spare", protocol="udp", port=found["spare_port"])], nonce=found["nonce"])
+
+
+def free_again(ports):
     for port, kind in zip(ports, (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
         with socket.socket(socket.AF_INET, kind) as again:
             again.bind(("0.0.0.0", port["port"]))  # without SO_REUSEADDR: nothing of ours is left
-    assert call("aether_reach_info", mode="stop", nonce=nonce)["arrived"] is None
 
 
-def test_a_listener_ends_by_itself(ports):
-    call("aether_reach_info", mode="listen", nonce="t-short", seconds=0.3, ports=ports)
+def test_listen_probe_and_stop_know_each_other_and_leave_the_ports_free(ports):
+    first = look(ports, listen=20, askers=2)
+    assert (first["listen_errors"], {p["state"] for p in first["ports"]}) == ([], {"free"})
+    taken = look(ports)  # waits for a moment, and then says who is there
+    assert {p["process"] for p in taken["ports"]} == {listening.LISTENER} and taken["nonce"] == ""
+    found = call("aether_reach_info", mode="probe", me="n1", targets=with_nobodys(first, ports))
+    assert [(p["name"], p["result"]) for p in found["probes"]] == [(n, "ok") for n in ("cluster", "management", "gossip", "spare")]
+    stranger = call("aether_reach_info", mode="probe", seconds=0.5, me="n1", targets=targets(ports, nonce="another"))
+    assert {p["result"] for p in stranger["probes"]} == {"timeout"}
+    heard = call("aether_reach_info", mode="stop", nonce=first["nonce"])["arrived"]
+    assert sorted((h["host"], h["name"]) for h in heard) == [("n1", n) for n in ("cluster", "gossip", "management", "spare")]
+    free_again(ports)
+    assert call("aether_reach_info", mode="stop", nonce=first["nonce"])["arrived"] is None
+
+
+def test_a_listener_that_has_heard_everybody_ends_by_itself_and_the_next_look_waits_for_it(ports):
+    first = look(ports, listen=20, askers=2)
+    for me in ("n1", "n2"):
+        found = call("aether_reach_info", mode="probe", me=me, targets=with_nobodys(first, ports))
+        assert {p["result"] for p in found["probes"]} == {"ok"}
+    assert {p["state"] for p in look(ports)["ports"]} == {"free"}
+    free_again(ports)
+
+
+def test_a_port_that_cannot_be_listened_on_is_named(ports):
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
+        bound.bind(("0.0.0.0", ports[1]["port"]))  # held, and yet no listener that could be seen
+        found = look(ports, listen=0.1)
+    assert [e["name"] for e in found["listen_errors"]] == ["management"]
+
+
+def test_a_listener_that_nobody_stops_ends_by_itself(ports):
+    first = look(ports, listen=0.3)
     threading.Event().wait(0.8)
-    found = call("aether_reach_info", mode="probe", nonce="t-short", seconds=1, me="n1", targets=targets(ports))
+    found = call("aether_reach_info", mode="probe", seconds=1, me="n1", targets=targets(ports, nonce=first["nonce"]))
     assert {p["result"] for p in found["probes"]} == {"refused"}
 
 
 def test_a_name_that_does_not_resolve_and_a_silent_port(ports):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", ports[0]["port"]))
-        found = call("aether_reach_info", mode="probe", nonce="x", seconds=0.4, targets=targets(ports[:1], "a", "no-such-name.invalid") + targets(ports[:1], "b", method="quic"))
+        found = call("aether_reach_info", mode="probe", seconds=0.4, targets=targets(ports[:1], "a", "no-such-name.invalid") + targets(ports[:1], "b", method="quic"))
     assert [(p["host"], p["result"]) for p in found["probes"]] == [("a", "unresolved"), ("b", "timeout")]
 
 
@@ -440,7 +477,7 @@ def test_a_quic_server_is_told_by_the_versions_it_offers(ports, right):
 
         thread = threading.Thread(target=answer)
         thread.start()
-        found = call("aether_reach_info", mode="probe", nonce="x", seconds=0.6, targets=targets(ports[:1], method="quic"))
+        found = call("aether_reach_info", mode="probe", seconds=0.6, targets=targets(ports[:1], method="quic"))
         thread.join()
     assert found["probes"][0]["result"] == ("ok" if right else "timeout")
     assert len(seen[0]) == 1200 and seen[0][0] & 0xC0 == 0xC0 and all(byte & 0x0F == 0x0A for byte in seen[0][1:5]) and seen[0][5] == seen[0][14] == 8
@@ -465,5 +502,5 @@ def test_what_a_host_offers(tmp_path):
 
 
 def test_questions_of_others_are_not_answered():
-    assert reach.asked(reach.question("abc", "n1", "cluster"), "abc") == ("n1", "cluster")
-    assert reach.asked(reach.question("abc", "n1", "cluster"), "abd") is None and reach.asked(b"", "abc") is None and reach.asked(b"\xff" * 1200, "abc") is None
+    assert listening.asked(listening.question("abc", "n1", "cluster"), "abc") == ("n1", "cluster")
+    assert listening.asked(listening.question("abc", "n1", "cluster"), "abd") is None and listening.asked(b"", "abc") is None and listening.asked(b"\xff" * 1200, "abc") is None

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from typing import Any, Dict, List
 
 from ..model import AetherError
-from ..preflight import ERROR, LEVELS, judge, lines, reach_plan
+from ..preflight import ERROR, LEVELS, judge, lines
 
 ARGUMENT_SPEC = dict(
-    step=dict(type="str", choices=["plan", "judge"], default="judge"),
     hosts=dict(type="list", elements="dict", required=True),
     allow_even=dict(type="bool", default=False),
     leaving=dict(type="list", elements="str", default=[]),
@@ -27,15 +25,8 @@ NEEDS_CLUSTER = False
 
 
 def run(params: Dict[str, Any], session) -> Dict[str, Any]:
-    """Plan who asks whom, or judge what came of it; raises AetherError (kind ``preflight``) with all findings at once."""
-    entries = params["hosts"]
-    if params["step"] == "plan":
-        reach = reach_plan(entries)
-        return {
-            "changed": False, "nonce": secrets.token_hex(8), "reach": reach,
-            "msg": "%d of %d hosts were looked at; each asks %d ports." % (len(reach), len(entries), max([len(r["probe"]) for r in reach.values()] or [0])),
-        }
-    entries = with_jars(entries)
+    """Judge what came of the looks; raises AetherError (kind ``preflight``) with all findings at once."""
+    entries = with_jars(params["hosts"])
     findings = judge(entries, params["allow_even"], params["leaving"], params["accept"], len(params["retired"] or ()))
     count = {level: sum(1 for f in findings if f.level == level) for level in LEVELS}
     counted = ", ".join("%d %s%s" % (n, level, "" if n == 1 else "s") for level, n in count.items())
