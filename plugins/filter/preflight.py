@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.config_rules import secret_findings
@@ -62,12 +64,15 @@ def _wants(host, variables):
 
 def _secrets(variables):
     """What is wrong with the secrets, as sentences: judged here, so that no module and no cache gets them to see."""
+    own_ca = str(variables.get("aether_tls_own_ca") or "")
     return secret_findings({
         "api": variables.get("aether_api"),
         "tls": boolean(variables.get("aether_tls") or False, strict=False),
         "cluster_secret": variables.get("aether_cluster_secret"),
         "api_keys": variables.get("aether_api_keys"),
         "tls_files": [variables.get(name) for name in FILES],
+        "own_ca": own_ca,
+        "own_ca_missing": not os.path.isfile(os.path.join(os.path.expanduser(own_ca), "ca.key")),
     })
 
 

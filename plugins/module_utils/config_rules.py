@@ -141,17 +141,21 @@ def list_findings(peers: Sequence[str], running_lists: Mapping[str, Sequence[str
 def secret_findings(config: Mapping[str, Any]) -> List[str]:
     """What is wrong with TLS and keys (docs/product.md 7 and 10). No sentence has a secret in it."""
     tls, secret, keys = bool(config.get("tls")), config.get("cluster_secret") or "", config.get("api_keys") or []
-    files = [f for f in config.get("tls_files") or [] if f]
+    files, own_ca = [f for f in config.get("tls_files") or [] if f], config.get("own_ca") or ""
     if config.get("api") == "runbook":
         found = []
         if secret or keys:
             found.append("aether_cluster_secret and aether_api_keys are for the API v1 alone: the nodes of the API of the runbook know neither. Take them out; TLS is files there, and nothing asks for keys.")
-        if tls and len(files) < 3:
-            found.append("aether_tls is true, and %d of aether_tls_ca, aether_tls_cert and aether_tls_key are given: the API of the runbook needs all three." % len(files))
+        if own_ca and files:
+            found.append("aether_tls_own_ca and files of certificates are both given: take one of them out.")
+        elif own_ca and config.get("own_ca_missing"):
+            found.append("aether_tls_own_ca is %s, and there is no authority in it: make it with: ansible-playbook pragmatica.aether.authority" % own_ca)
+        elif tls and not own_ca and len(files) < 3:
+            found.append("aether_tls is true, and %d of aether_tls_ca, aether_tls_cert and aether_tls_key are given: the API of the runbook needs all three, or a private authority in aether_tls_own_ca." % len(files))
         return found
     found = []
-    if files:
-        found.append("aether_tls_ca, aether_tls_cert and aether_tls_key are given: the product checks such files and then ignores them. Take them out; certificates come from aether_cluster_secret.")
+    if files or own_ca:
+        found.append("aether_tls_own_ca, aether_tls_ca, aether_tls_cert or aether_tls_key are given: the product checks such files and then ignores them. Take them out; certificates come from aether_cluster_secret.")
     if tls and not secret:
         found.append("aether_tls is true and aether_cluster_secret is empty: without a secret the product runs without TLS. Give it one, from a vault.")
     if secret and not tls:

@@ -67,6 +67,10 @@ options:
     type: list
     elements: path
     default: []
+  own_ca:
+    description: The folder of a private authority that takes their place.
+    type: path
+    default: ""
   api_keys:
     description: The API keys that the node is to take.
     type: list

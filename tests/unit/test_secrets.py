@@ -20,7 +20,7 @@ ADMIN = {"key": KEY, "name": "ops", "role": "ADMIN"}
 
 @pytest.mark.parametrize("config", [
     {}, {"tls": True, "cluster_secret": SECRET}, {"api_keys": [ADMIN]}, {"tls": True, "cluster_secret": SECRET, "api_keys": [ADMIN, {"key": KEY + "2", "name": "reader"}]},
-    {"api": "runbook"}, {"api": "runbook", "tls": True, "tls_files": ["ca", "cert", "key"]},
+    {"api": "runbook"}, {"api": "runbook", "tls": True, "tls_files": ["ca", "cert", "key"]}, {"api": "runbook", "tls": True, "own_ca": "/authority"},
 ])
 def test_what_is_right(config):
     assert secret_findings(config) == []
@@ -34,6 +34,9 @@ def test_what_is_right(config):
     ({"tls_files": ["ca", "cert", "key"]}, ["checks such files and then ignores them"]),
     ({"api_keys": [dict(ADMIN, key="short"), dict(ADMIN, key=KEY + ":x"), dict(ADMIN, name="a b"), dict(ADMIN, key=KEY + "4", role="ROOT")]}, [
         "aether_api_keys[1]: the key must", "aether_api_keys[2]: the key must", "aether_api_keys[3]: the name must", "aether_api_keys[4]: the role must", ]),
+    ({"own_ca": "/authority"}, ["checks such files and then ignores them"]),
+    ({"api": "runbook", "tls": True, "own_ca": "/authority", "tls_files": ["ca", "cert", "key"]}, ["both given"]),
+    ({"api": "runbook", "tls": True, "own_ca": "/authority", "own_ca_missing": True}, ["ansible-playbook pragmatica.aether.authority"]),
     ({"api_keys": [ADMIN, ADMIN]}, ["aether_api_keys[2]: the key stands there twice"]),
     ({"api_keys": [dict(ADMIN, role="OPERATOR")]}, ["none with the role ADMIN"]),
     ({"api": "runbook", "cluster_secret": SECRET, "tls": True, "tls_files": ["ca", None, ""]}, ["for the API v1 alone", "and 1 of aether_tls_ca"]),

@@ -27,6 +27,7 @@ ARGUMENT_SPEC = dict(
     leaving=dict(type="list", elements="str", default=[]),
     tls=dict(type="bool", default=False),
     tls_files=dict(type="list", elements="path", default=[]),
+    own_ca=dict(type="path", default=""),
     api_keys=dict(type="list", elements="dict", default=[], no_log=False, options=KEY_SPEC),
 )
 

@@ -32,7 +32,7 @@ from .settings import RUNBOOK, Exit, Settings, log_line
 from .slices import SliceEngine
 from .store import Inactive, Store, wall_ms
 from .switches import Switches
-from .tls import Certificate, realm
+from .tls import Certificate, from_files, realm
 
 GOSSIP_OFFSET = 100
 BOOT = (2.0, 4.0)
@@ -238,6 +238,11 @@ class Node(asyncio.DatagramProtocol):
         """The context for HTTPS, or None."""
         if not self.settings.tls:
             return None
+        if self.settings.tls_files:
+            try:
+                return from_files(*self.settings.tls_files)
+            except (OSError, ValueError) as error:
+                raise Exit(1, 0.5, ["The files of [tls] cannot be used: %s" % error])
         host = self.settings.peers.get(self.id, ("localhost", 0))[0]
         try:
             self.certificate = Certificate(self.settings.secret, self.id, host)

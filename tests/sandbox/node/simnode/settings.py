@@ -47,6 +47,7 @@ class Settings:
     keys: Dict[str, str] = field(default_factory=dict)
     tls: bool = False
     secret: str = field(default="", repr=False)  # of the cluster, with TLS
+    tls_files: Tuple[str, ...] = ()  # with the API of the runbook: of the authority, the certificate and its key
     repositories: List[str] = field(default_factory=lambda: ["local", "builtin"])
     api: str = V1
     shown: Dict[str, str] = field(default_factory=dict)  # what GET /api/config tells
