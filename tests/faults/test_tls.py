@@ -107,3 +107,28 @@ def test_tls_that_never_forms_is_recognised_and_explained(lab):
         lab.switch(host, tls_forms=False)
     result = lab.play("site", THREE, ok=False, aether_ready_timeout=8)
     assert "the handshake between the nodes fails, which it always does in this release once TLS is on" in result.text, result.tail()
+
+
+@pytest.fixture(scope="module")
+def runbook(made, tmp_path_factory):
+    made.pool.down()
+    with Lab("t-tls", FIVE, tmp_path_factory.mktemp("tls-runbook"), time_factor=0.2, api="runbook", own_ca=True) as lab:
+        yield lab
+
+
+def test_the_runbooks_api_with_a_private_authority(runbook):
+    """The nodes make their own keys; nobody without a certificate of the authority gets in; a certificate near its end is made anew."""
+    lab = runbook
+    lab.form(THREE)
+    assert lab.play("authority", THREE).changed == 0 and lab.play("site", THREE).changed == 0
+    with lab.witness() as witness:
+        lab.play("add_node", FIVE)
+    lab.judge(witness)
+    assert lab.lists() == {h: [x for x in FIVE] for h in FIVE} and lab.active("n5") == 5
+    assert lab.pool.exec("n1", "stat", "-c", "%a %U", "/etc/aether/node.key").stdout.strip() == "400 aether"
+    assert "PRIVATE" not in "".join(p.read_text() for p in lab.folder.rglob("*.pem"))
+    assert lab.pool.exec("n1", "curl", "-skf", "https://127.0.0.1:8080/health", check=False).returncode != 0  # no certificate shown
+    before = lab.pool.exec("n1", "cat", "/etc/aether/node.pem").stdout
+    lab.play("rolling_restart", FIVE, aether_tls_renew_days=400)
+    assert lab.pool.exec("n1", "cat", "/etc/aether/node.pem").stdout != before
+    lab.play("status", FIVE)

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ BLUEPRINT = (ROOT / "tests" / "sandbox" / "blueprint.toml").read_text(encoding="
 SLICES = tomllib.loads(BLUEPRINT)["slices"]
 SWITCHES = "/etc/aether-sim.json"
 KEPT = "/root/kept-%s.tar"  # and who the members were
+PASSPHRASE = "words-for-the-authority-4711"  # of the key of a private authority
 FILES = ("/etc/aether", "/etc/systemd/system/aether.service", "/opt/aether", "/var/lib/aether")
 USERS = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
 WIPE = """
@@ -109,9 +111,9 @@ class Result:
 
 
 class Lab:
-    """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker; ``api``: v1 or runbook; ``secret``: with TLS from it."""
+    """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker; ``api``: v1 or runbook; ``secret``: with TLS from it; ``own_ca``: with TLS from a private authority."""
 
-    def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, api: str = V1, secret: str = "", **switches):
+    def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, api: str = V1, secret: str = "", own_ca: bool = False, **switches):
         # Each of the processes that run tests side by side has pools of its own.
         self.pool = sandbox.Pool("-".join(filter(None, (name, os.environ.get("PYTEST_XDIST_WORKER")))))
         self.pool.down()
@@ -124,10 +126,15 @@ class Lab:
         self.results: List[Result] = []
         self.verdicts: List[bool] = []
         self.ips = {h: self.pool.ip(h) for h in self.hosts}
-        self.api, self.secret = api, secret
+        self.api, self.secret, self.tls = api, secret, bool(secret) or own_ca
+        self.authority = self.folder / "authority" if own_ca else None
         self.certificate = Certificate(secret, "witness", "localhost") if secret else None
         self.context = self.certificate.as_client() if secret else None
         self.jar = sandbox.jar(api=api)
+        if self.authority:
+            self.play("authority", self.hosts)
+            self.context = ssl.create_default_context(cafile=str(self.authority / "ca.pem"))
+            self.context.load_cert_chain(str(self.authority / "client.pem"), str(self.authority / "client.key"))
         for host in self.hosts:
             self.switch(host)
 
@@ -147,6 +154,9 @@ class Lab:
             common["aether_api"] = self.api
         if self.secret:
             common.update(aether_tls=True, aether_cluster_secret=self.secret)
+        if self.authority:
+            common.update(aether_tls=True, aether_tls_own_ca=str(self.authority), aether_tls_ca_passphrase=PASSPHRASE)
+            common.update(aether_ca_path="%s/ca.pem" % self.authority, aether_client_cert="%s/client.pem" % self.authority, aether_client_key="%s/client.key" % self.authority)
         made = self.pool.inventory(hosts, dict(common, **variables))
         for host, identity in (ids or {}).items():
             made["aether_nodes"]["hosts"][host]["aether_node_id"] = identity
@@ -294,7 +304,10 @@ class Lab:
     def fill(self, hosts: Sequence[str]) -> None:
         if self.api == RUNBOOK:
             for entry in SLICES:
-                self.cli(hosts[0], "blueprint update %s --instances=%d" % (entry["artifact"], entry["instances"]))
+                if self.tls:  # which the command does not speak
+                    self.request("POST", hosts[0], "/admin/blueprint", json.dumps(entry))
+                else:
+                    self.cli(hosts[0], "blueprint update %s --instances=%d" % (entry["artifact"], entry["instances"]))
         else:
             self.request("POST", hosts[0], "/api/blueprint", BLUEPRINT)
             self.request("POST", hosts[0], "/api/thresholds", json.dumps({"metric": "cpu.usage", "warning": 0.6, "critical": 0.85}))
@@ -340,7 +353,7 @@ class Lab:
             return response.read().decode()
 
     def url(self, host: str) -> str:
-        return "%s://%s:8080" % ("https" if self.secret else "http", self.ips[host])
+        return "%s://%s:8080" % ("https" if self.tls else "http", self.ips[host])
 
     def lists(self, hosts: Optional[Sequence[str]] = None) -> Dict[str, List[str]]:
         """The list that each host's node runs with, by its own word; where the API shows none, the one it will have at its next start."""
