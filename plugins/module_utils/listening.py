@@ -20,7 +20,7 @@ import time
 
 LISTENER = "aether-listener"  # what it is called in a list of processes; 15 characters are shown
 DATAGRAM = 1200  # bytes: what QUIC needs to get through, so a path that is too narrow shows as well
-LINGER = 2.0  # seconds that it stays when everybody was heard: who missed an answer asks again, see REPEAT in aether_reach_info
+LINGER = 1.0  # seconds that it stays when everybody was heard: who missed an answer asks again, see REPEAT in aether_reach_info
 
 
 def question(nonce, me, name):

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 GOSSIP_OFFSET = 100  # the gossip port is the cluster port + 100 and cannot be set apart (docs/product.md 1)
 TCP, UDP = "tcp", "udp"
@@ -42,3 +42,9 @@ def number(value: Any) -> Optional[int]:
     """A port as written in an inventory, None when it is no number."""
     text = str(value).strip()
     return int(text) if text.isdigit() else None
+
+
+def between_nodes(ports: Sequence[Mapping[str, Any]], spare: int) -> List[Dict[str, Any]]:
+    """Of a host's ``ports`` as aether_preflight_info saw them, those whose users are other nodes; and ``spare``, unless it is 0, as one more that is free."""
+    found = [dict(port) for port in ports if port["name"] != "app-http"]
+    return found + ([{"name": SPARE, "protocol": UDP, "port": spare, "state": "free"}] if spare else [])

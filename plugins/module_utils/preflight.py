@@ -25,7 +25,7 @@ from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Op
 
 from .config_rules import ENVIRONMENTS, java_findings, list_findings, peer_findings, port_findings, toml_findings
 from .listening import LISTENER
-from .ports import SPARE, TCP, UDP, named_ports, number
+from .ports import SPARE, UDP, between_nodes, named_ports, number
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (ERROR, WARNING, NOTE)
@@ -67,12 +67,10 @@ def reach_targets(entries: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
         facts = entry.get("facts")
         if not facts:
             continue
-        for port in facts["ports"]:
+        for port in between_nodes(facts["ports"], facts.get("spare_port") or 0):
             method = _method(port)
-            if method is not None and port["name"] != "app-http":  # whose users are not the other nodes
+            if method is not None:
                 targets.append(_target(entry, port, method))
-        if facts.get("spare_port"):
-            targets.append(_target(entry, {"name": SPARE, "protocol": UDP, "port": facts["spare_port"]}, "listener"))
     return targets
 
 

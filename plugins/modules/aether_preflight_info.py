@@ -140,7 +140,6 @@ unprivileged_port_start:
   type: int
 """
 
-import binascii
 import os
 import re
 import shutil
@@ -149,7 +148,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import listening
-from ..module_utils.ports import SPARE, UDP, named_ports
+from ..module_utils.ports import between_nodes, named_ports
 
 LISTENING = "0A"  # the state of a listening TCP socket in /proc/net/tcp
 HIGH_PORTS = range(20000, 30000)  # below the range the kernel hands out by itself
@@ -217,10 +216,8 @@ def listen(ports, spare, parameters):
     """(nonce, errors) of a listener on the free ports whose users are other nodes, and on the spare one."""
     if not parameters["listen"]:
         return "", []
-    nonce = binascii.hexlify(os.urandom(8)).decode()
-    free = [port for port in ports if port["state"] == "free" and port["name"] != "app-http"]
-    if spare:
-        free.append(dict(name=SPARE, protocol=UDP, port=spare))
+    nonce = os.urandom(8).hex()
+    free = [port for port in between_nodes(ports, spare) if port["state"] == "free"]
     return nonce, listening.listen(free, nonce, parameters["listen"], parameters["askers"])
 
 

@@ -31,11 +31,11 @@ def measure(say) -> dict:
             hand.append(by_hand(lab))
             take_out(lab)
             say("round %d of %d: the play" % (number, ROUNDS))
-            play.append(lab.play("add_node", THREE + [NEW], aether_roll_lists=False, aether_allow_even=True).seconds)
+            play.append(lab.play("add_node", THREE + [NEW], aether_roll_lists=False, aether_allow_even=True, **byhand.LOGIN).seconds)
             if number < ROUNDS:
                 take_out(lab)
         say("the roll of the lists")
-        roll = lab.play("add_node", THREE + [NEW], aether_allow_even=True).seconds
+        roll = lab.play("add_node", THREE + [NEW], aether_allow_even=True, **byhand.LOGIN).seconds
     ours, theirs = statistics.median(play), statistics.median(hand)
     return {
         "seconds": round(ours, 1), "by_hand_seconds": round(theirs, 1), "ratio": round(ours / theirs, 2), "roll_of_lists_seconds": round(roll, 1),

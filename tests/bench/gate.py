@@ -4,7 +4,7 @@
 
 """The full observation of seven members inside a play, in-process, against a loop with one uri task per member.
 
-The members are simulated nodes in one other process on loopback, with two slices and a changed threshold.
+The members are simulated nodes in one other process on loopback, with two slices and a changed threshold; formed quickly, then at the product's speed.
 Seconds run from a task's start to its result, as a play sees them. The loop makes one request per member and
 compares nothing; the gate reads everything that its decision needs.
 """
@@ -31,6 +31,8 @@ with SimCluster(%d, time_factor=0.2) as cluster:
     cluster.post("n1", "/api/blueprint", open(%r).read())
     cluster.post("n1", "/api/thresholds", {"metric": "cpu.usage", "warning": 0.6, "critical": 0.85})
     cluster.wait(lambda: all(cluster.get(n, "/api/blueprints").get("blueprints") for n in cluster.ids), "the blueprint on every member")
+    for node in cluster.nodes.values():
+        node.switches.time_factor = 1.0
     print(" ".join(cluster.endpoint_list()), flush=True)
     sys.stdin.read()
 """

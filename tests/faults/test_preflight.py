@@ -53,6 +53,8 @@ def clean(lab, names=THREE, *arguments, **variables):
     result = lab.play("preflight", names, *arguments, **variables)
     assert "Ready: %d hosts, 0 errors" % len(names) in result.text and not found(result), result.tail()
     assert result.changed == 0
+    for host in names:
+        lab.wait(lambda: "aether-preflight" not in lab.pool.exec(host, "cat", "/proc/net/unix").stdout, "the listener of %s to end by itself" % host, 3)
     return result
 
 

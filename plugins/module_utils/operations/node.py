@@ -15,6 +15,7 @@ from typing import Any, Dict, List
 
 from ..client import EndpointTrouble
 from ..model import DECOMMISSIONED, ON_DUTY, AetherError
+from ..waiting import SOON
 from .session import Look, Session, common_result
 
 ARGUMENT_SPEC = dict(
@@ -127,7 +128,7 @@ def present(params, session: Session, timeout: float) -> Dict[str, Any]:
         seen["restart"] = presence.restart_reason()
         return bool(not lacks or seen["restart"]), "; ".join(lacks) or "%s is on duty" % name
 
-    waited = session.wait(poll, timeout)
+    waited = session.wait(poll, timeout, longest_pause=SOON)
     look = seen["look"]
     restart = seen["restart"]
     member = look.verdict.members[name]
@@ -214,7 +215,7 @@ def absent(params, session: Session, timeout: float) -> Dict[str, Any]:
             return False, "no other member with state and quorum answers, so nobody can tell"
         return True, "%s is in nobody's view" % name
 
-    waited = session.wait(poll, timeout)
+    waited = session.wait(poll, timeout, longest_pause=SOON)
     more = _node_result(seen["look"], name, [], "")
     if waited.met:
         return common_result(session, seen["look"], waited, msg="%s is gone from every view (asked %s)." % (name, ", ".join(seen["witnesses"])), **more)
@@ -240,7 +241,7 @@ def connected(params, session: Session, timeout: float) -> Dict[str, Any]:
         seen["answers"] = True
         return count >= wanted, "%s sees %d of %d earlier members" % (name, count, wanted)
 
-    waited = session.wait(poll, timeout)
+    waited = session.wait(poll, timeout, longest_pause=SOON)
     restart = "" if waited.met else "stranded" if seen["answers"] else "not_ready"
     if not waited.met and not seen["answers"]:
         waited.last = seen["why"]
