@@ -296,7 +296,7 @@ def _tls_context(ca_path, client_cert, client_key, cluster_secret, validate_cert
 # What OpenSSL and the answers say, and what that means. The first that fits counts; alerts are the node's, the rest is our own verdict on it.
 TLS_TROUBLES = (
     (r"hostname mismatch|ip address mismatch|doesn't match|is not valid for", "its certificate is for another host name: name the host as the certificate does, the one in the node's own entry of the list of peers"),
-    (r"verify failed.*(has expired|not yet valid)", "its certificate is out of its time: renew it, or set the clocks"),
+    (r"verify failed.*(has expired|not yet valid)", "its certificate is out of its time: set the clocks, or give it a new one (its service stopped on its host, site.yml does)"),
     (r"verify failed", "its certificate comes from an authority that is not known here: give 'ca_path', or the right 'cluster_secret'"),
     (r"certificate[ _]required|handshake[ _]failure", "it wants a client certificate and was shown none: give 'client_cert' and 'client_key', or 'cluster_secret'"),
     (r"alert[ _](unknown[ _]ca|bad[ _]certificate|certificate[ _](unknown|expired|revoked)|unsupported[ _]certificate|decrypt[ _]error|access[ _]denied)", "it refuses the client certificate: it comes from another authority, or is out of its time"),
