@@ -13,6 +13,7 @@ import hashlib
 import os
 
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.config_rules import NODE_ID
 
@@ -22,7 +23,7 @@ DEFAULT_PORTS = {"aether_cluster_port": 8090, "aether_management_port": 8080}
 def members(hostvars, hosts):
     """``hostvars | members(groups['aether_nodes'])`` -> one dict per host, in the inventory's order.
 
-    Keys: id, host, address, cluster_port, management_port, endpoint (``ID=http://ADDRESS:PORT``),
+    Keys: id, host, address, cluster_port, management_port, endpoint (``ID=http://ADDRESS:PORT``, with ``aether_tls`` https),
     peer (``ID:ADDRESS:PORT``) and socket (``ADDRESS:PORT``, what the dialect runbook names a peer by). Raises AnsibleFilterError with all that is wrong at once.
     """
     found, wrong = [], []
@@ -46,7 +47,7 @@ def members(hostvars, hosts):
                 "address": str(address),
                 "cluster_port": ports["aether_cluster_port"],
                 "management_port": ports["aether_management_port"],
-                "endpoint": "%s=http://%s:%d" % (identity, address, ports["aether_management_port"]),
+                "endpoint": "%s=%s://%s:%d" % (identity, "https" if boolean(_first(variables, ("aether_tls",), False)) else "http", address, ports["aether_management_port"]),
                 "peer": "%s:%s:%d" % (identity, address, ports["aether_cluster_port"]),
                 "socket": "%s:%d" % (address, ports["aether_cluster_port"]),
             }

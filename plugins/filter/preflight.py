@@ -6,8 +6,15 @@
 
 from __future__ import annotations
 
+import os
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ..module_utils.config_rules import secret_findings
 from ..module_utils.preflight import reach_targets
 from .members import DEFAULT_PORTS
+
+FILES = ("aether_tls_ca", "aether_tls_cert", "aether_tls_key")
 
 
 def preflight_hosts(hostvars, hosts, play_hosts):
@@ -32,7 +39,7 @@ def _entry(host, variables, in_play):
         "host": host,
         "in_play": in_play,
         "unreachable": str(look.get("msg", "")) if look.get("unreachable") else "",
-        "wants": _wants(host, variables),
+        "wants": dict(_wants(host, variables), secrets=_secrets(variables)),
         "facts": look if seen else None,
     }
     if seen:
@@ -53,6 +60,20 @@ def _wants(host, variables):
         address=str(variables.get("aether_address") or variables.get("ansible_host") or host),
         app_http_port=variables.get("aether_app_http_port") or 8070,
     )
+
+
+def _secrets(variables):
+    """What is wrong with the secrets, as sentences: judged here, so that no module and no cache gets them to see."""
+    own_ca = str(variables.get("aether_tls_own_ca") or "")
+    return secret_findings({
+        "api": variables.get("aether_api"),
+        "tls": boolean(variables.get("aether_tls") or False, strict=False),
+        "cluster_secret": variables.get("aether_cluster_secret"),
+        "api_keys": variables.get("aether_api_keys"),
+        "tls_files": [variables.get(name) for name in FILES],
+        "own_ca": own_ca,
+        "own_ca_missing": not os.path.isfile(os.path.join(os.path.expanduser(own_ca), "ca.key")),
+    })
 
 
 class FilterModule:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
+from . import minting
 from .model import AetherError, Trouble
 
 try:
@@ -65,12 +67,16 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Answer:
-    """``status`` and the JSON document (None where the answer is not JSON), plus the plain ``text`` (first 500 characters)."""
+    """``status`` and the JSON document (None where the answer is not JSON), plus the plain ``text`` (first 500 characters).
+
+    ``certificate``: the first and last moment of the one that was shown, in seconds since 1970; None without TLS, and where it was not verified.
+    """
 
     status: int
     document: Any
     text: str
     retry_after: str = ""
+    certificate: Optional[Tuple[float, float]] = None
 
     @property
     def error(self) -> str:
@@ -144,6 +150,7 @@ class Client:
         ca_path: Optional[str] = None,
         client_cert: Optional[str] = None,
         client_key: Optional[str] = None,
+        cluster_secret: Optional[str] = None,
         validate_certs: bool = True,
         use_proxy: bool = False,
         allow_writes: bool = True,
@@ -154,8 +161,10 @@ class Client:
         self.allow_writes = allow_writes
         self._sleep = sleep
         verify: Any = False
+        self.own_files: Tuple[str, ...] = ()  # with certificates of ours, and in use
         if any(e.url.startswith("https:") for e in self.endpoints):
-            verify = _tls_context(ca_path, client_cert, client_key, validate_certs)
+            self.own_files = tuple(filter(None, (ca_path, client_cert)))
+            verify = _tls_context(ca_path, client_cert, client_key, cluster_secret, validate_certs)
         headers = {"Accept": "application/json"}
         if api_key:
             headers["X-API-Key"] = api_key
@@ -259,15 +268,21 @@ class Client:
             raise EndpointTrouble("down", "no connection to %s within %g s; is the host up and the port open?" % (endpoint.url, connect))
         except httpx.TimeoutException:
             raise EndpointTrouble("hanging", "%s accepts connections but did not answer %s within %g s; look at its journal." % (endpoint.url, path, read))
-        except httpx.ConnectError as error:
-            raise EndpointTrouble("down", "no connection to %s (%s); is the node running?" % (endpoint.url, _plain(error)), refused="refused" in str(error).lower())
         except httpx.TransportError as error:
-            raise EndpointTrouble("down", "%s broke off during %s (%s)." % (endpoint.url, path, _plain(error)))
+            meaning = _tls_trouble(endpoint, error, connect)
+            if meaning:
+                raise EndpointTrouble("tls", "%s cannot be talked to: %s." % (endpoint.url, meaning))
+            if not isinstance(error, httpx.ConnectError):
+                raise EndpointTrouble("down", "%s broke off during %s (%s)." % (endpoint.url, path, _plain(error)))
+            raise EndpointTrouble("down", "no connection to %s (%s); is the node running?" % (endpoint.url, _plain(error)), refused="refused" in str(error).lower())
 
 
-def _tls_context(ca_path, client_cert, client_key, validate_certs):
+def _tls_context(ca_path, client_cert, client_key, cluster_secret, validate_certs):
+    """What HTTPS endpoints are verified with, and what is shown to them."""
+    if cluster_secret and (ca_path or client_cert or client_key):
+        raise AetherError("bad_input", "Option 'cluster_secret' stands for 'ca_path', 'client_cert' and 'client_key': give either it or them.")
     try:
-        context = ssl.create_default_context(cafile=ca_path)
+        context = minting.client_context(cluster_secret) if cluster_secret else ssl.create_default_context(cafile=ca_path)
         if not validate_certs:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -276,6 +291,41 @@ def _tls_context(ca_path, client_cert, client_key, validate_certs):
     except (OSError, ssl.SSLError) as error:
         raise AetherError("bad_input", "The certificates cannot be used: %s. Check the options 'ca_path', 'client_cert' and 'client_key'." % error)
     return context
+
+
+# What OpenSSL and the answers say, and what that means. The first that fits counts; alerts are the node's, the rest is our own verdict on it.
+TLS_TROUBLES = (
+    (r"hostname mismatch|ip address mismatch|doesn't match|is not valid for", "its certificate is for another host name: name the host as the certificate does, the one in the node's own entry of the list of peers"),
+    (r"verify failed.*(has expired|not yet valid)", "its certificate is out of its time: set the clocks, or give it a new one (its service stopped on its host, site.yml does)"),
+    (r"verify failed", "its certificate comes from an authority that is not known here: give 'ca_path', or the right 'cluster_secret'"),
+    (r"certificate[ _]required|handshake[ _]failure", "it wants a client certificate and was shown none: give 'client_cert' and 'client_key', or 'cluster_secret'"),
+    (r"alert[ _](unknown[ _]ca|bad[ _]certificate|certificate[ _](unknown|expired|revoked)|unsupported[ _]certificate|decrypt[ _]error|access[ _]denied)", "it refuses the client certificate: it comes from another authority, or is out of its time"),
+    (r"wrong[ _]version[ _]number|record[ _]layer[ _]failure|http[ _]request", "it speaks plain HTTP there: name it with http://"),
+)
+
+
+def _tls_trouble(endpoint, error, timeout) -> Optional[str]:
+    """What is wrong with TLS, as the end of a sentence about the endpoint; None when it is something else."""
+    text = str(error).lower()
+    if endpoint.url.startswith("https:"):
+        if "ssl" not in text and "certificate" not in text:
+            return None
+        return next((meaning for pattern, meaning in TLS_TROUBLES if re.search(pattern, text)), "TLS fails (%s)" % _plain(error))
+    # To plain HTTP a TLS server hangs up, most without a word.
+    if isinstance(error, httpx.RemoteProtocolError) and _speaks_tls(urlsplit(endpoint.url), timeout):
+        return "it speaks HTTPS there: name it with https://"
+    return None
+
+
+def _speaks_tls(place, timeout) -> bool:
+    """Does a handshake come about? Nobody is verified, and nothing is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((place.hostname, place.port or 80), timeout) as connection, context.wrap_socket(connection):
+            return True
+    except OSError:
+        return False
 
 
 def _body(response, endpoint, path):
@@ -294,7 +344,14 @@ def _answer(response, data):
         document = json.loads(text) if text else None
     except ValueError:
         document = None
-    return Answer(response.status_code, document, text[:500], response.headers.get("retry-after", ""))
+    return Answer(response.status_code, document, text[:500], response.headers.get("retry-after", ""), _certificate(response))
+
+
+def _certificate(response):
+    stream = response.extensions.get("network_stream")
+    tls = stream.get_extra_info("ssl_object") if stream else None
+    shown = tls.getpeercert() if tls else None
+    return (ssl.cert_time_to_seconds(shown["notBefore"]), ssl.cert_time_to_seconds(shown["notAfter"])) if shown else None
 
 
 def _retry_after(answer):

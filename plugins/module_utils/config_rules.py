@@ -25,6 +25,9 @@ except ImportError:
 
 SIZES = (3, 5, 7)
 COLLECTORS = ("zgc", "g1")
+SHORTEST_SECRET = 16
+KEY_ROLES = ("VIEWER", "OPERATOR", "ADMIN")
+KEY_PARTS = re.compile(r"[:;\"\s]")
 ENVIRONMENTS = ("local", "docker", "kubernetes")
 
 NODE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -135,6 +138,53 @@ def list_findings(peers: Sequence[str], running_lists: Mapping[str, Sequence[str
     return found
 
 
+def secret_findings(config: Mapping[str, Any]) -> List[str]:
+    """What is wrong with TLS and keys (docs/product.md 7 and 10). No sentence has a secret in it."""
+    tls, secret, keys = bool(config.get("tls")), config.get("cluster_secret") or "", config.get("api_keys") or []
+    files, own_ca = [f for f in config.get("tls_files") or [] if f], config.get("own_ca") or ""
+    if config.get("api") == "runbook":
+        found = []
+        if secret or keys:
+            found.append("aether_cluster_secret and aether_api_keys are for the API v1 alone: the nodes of the API of the runbook know neither. Take them out; TLS is files there, and nothing asks for keys.")
+        if own_ca and files:
+            found.append("aether_tls_own_ca and files of certificates are both given: take one of them out.")
+        elif own_ca and config.get("own_ca_missing"):
+            found.append("aether_tls_own_ca is %s, and there is no authority in it: make it with: ansible-playbook pragmatica.aether.authority" % own_ca)
+        elif tls and not own_ca and len(files) < 3:
+            found.append("aether_tls is true, and %d of aether_tls_ca, aether_tls_cert and aether_tls_key are given: the API of the runbook needs all three, or a private authority in aether_tls_own_ca." % len(files))
+        return found
+    found = []
+    if files or own_ca:
+        found.append("aether_tls_own_ca, aether_tls_ca, aether_tls_cert or aether_tls_key are given: the product checks such files and then ignores them. Take them out; certificates come from aether_cluster_secret.")
+    if tls and not secret:
+        found.append("aether_tls is true and aether_cluster_secret is empty: without a secret the product runs without TLS. Give it one, from a vault.")
+    if secret and not tls:
+        found.append("aether_cluster_secret is given and aether_tls is false: the nodes would run without TLS. Set aether_tls: true, or take the secret out.")
+    if secret and len(secret) < SHORTEST_SECRET:
+        found.append("aether_cluster_secret has %d characters: whoever guesses it is let in. Use %d or more." % (len(secret), SHORTEST_SECRET))
+    if "${" in secret or "\n" in secret:
+        found.append("aether_cluster_secret has a placeholder or a line break in it: the product takes it literally.")
+    return found + _key_findings(keys)
+
+
+def _key_findings(keys):
+    found, seen = [], set()
+    for number, entry in enumerate(keys, 1):
+        who, key, name = "aether_api_keys[%d]" % number, str(entry.get("key") or ""), str(entry.get("name") or "")
+        if len(key) < SHORTEST_SECRET or KEY_PARTS.search(key):
+            found.append("%s: the key must have %d characters or more, and none of ':', ';', '\"', white space." % (who, SHORTEST_SECRET))
+        if not name or KEY_PARTS.search(name):
+            found.append("%s: the name must be there, without ':', ';', '\"', white space." % who)
+        if entry.get("role", "VIEWER") not in KEY_ROLES:
+            found.append("%s: the role must be one of %s." % (who, ", ".join(KEY_ROLES)))
+        if key in seen:
+            found.append("%s: the key stands there twice." % who)
+        seen.add(key)
+    if keys and not any(entry.get("role") == "ADMIN" for entry in keys):
+        found.append("aether_api_keys has none with the role ADMIN: nobody could apply a blueprint any more. Add one.")
+    return found
+
+
 def check(config: Dict[str, Any]) -> List[str]:
     """All findings at once; an empty list when the product would take it as it is meant."""
     node_id = config["node_id"]
@@ -151,6 +201,7 @@ def check(config: Dict[str, Any]) -> List[str]:
         found.append("aether_environment is %r; it must be one of %s." % (config["environment"], ", ".join(ENVIRONMENTS)))
     if config.get("content") is not None:
         found.extend(toml_findings(config["content"], config["cluster_port"], config["management_port"]))
+    found.extend(secret_findings(config))
     if config.get("api") != "runbook":  # which shows no lists
         found.extend(list_findings(config["peers"], config.get("running_lists") or {}, config.get("leaving") or ()))
     return found

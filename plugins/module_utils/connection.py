@@ -19,6 +19,7 @@ CONNECTION_SPEC: Dict[str, Dict[str, Any]] = dict(
     ca_path=dict(type="path"),
     client_cert=dict(type="path"),
     client_key=dict(type="path", no_log=False),
+    cluster_secret=dict(type="str", no_log=True),
     validate_certs=dict(type="bool", default=True),
     use_proxy=dict(type="bool", default=False),
 )

@@ -25,7 +25,7 @@ class Trouble:
     """Why an endpoint could not be read.
 
     ``kind``: ``down`` (no connection), ``hanging`` (connected, no answer in time),
-    ``unauthorized`` (401/403), ``not_aether`` (answers something else).
+    ``unauthorized`` (401/403), ``tls`` (certificates, or HTTP where HTTPS is spoken), ``not_aether`` (answers something else).
     ``text``: a sentence part for people, without secrets.
     """
 

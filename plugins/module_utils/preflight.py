@@ -187,6 +187,7 @@ def _configuration(entries, leaving):
             sentences.append("aether_environment is '%s'; it must be one of %s." % (wants["environment"], ", ".join(ENVIRONMENTS)))
         if not sentences and wants.get("content") is not None:  # which says the same once more
             sentences.extend(toml_findings(wants["content"], ports[0], ports[1]))
+        sentences.extend(wants.get("secrets") or [])
         for sentence in dict.fromkeys(sentences):
             yield Finding("configuration", ERROR, entry["host"], sentence)
     for sentence in list_findings(peers, running, leaving):

@@ -6,10 +6,16 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 from .model import ACTIVE, Observation
 from .quorum import Verdict
+
+DAY = 86400
+# What to do about a certificate in a file that is near its end.
+THEIRS = "give aether_tls_cert and aether_tls_key new files (a private authority in aether_tls_own_ca makes them by itself), then ansible-playbook pragmatica.aether.rolling_restart"
+OURS = "give a new file (ansible-playbook pragmatica.aether.authority makes one where the authority is your own)"
+RENEWAL_OVERDUE = 3.0  # days left; a node renews its certificate of 7 days after 2.8
 
 
 def slices_per_node(observation: Observation, verdict: Verdict) -> Dict[str, List[str]]:
@@ -49,6 +55,29 @@ def status_table(observation: Observation, verdict: Verdict) -> List[str]:
     leader = "; leader %s" % (verdict.leader or "none") if any(v.has_leader for v in observation.answering()) else ""
     lines.append("%d of %d sound, %d needed; can lose %d%s%s" % (verdict.have, len(observation.voters), verdict.needed, verdict.can_lose, majority, leader))
     lines.extend("- %s" % r.sentence for r in verdict.reasons)
+    return lines
+
+
+def certificate_lines(certificates: Sequence[Mapping[str, Any]], own: Sequence[Mapping[str, Any]] = ()) -> List[str]:
+    """For how long certificates are good, one line for the nodes' and one for those that we show and trust ourselves, and one for each that is to be seen to.
+
+    ``certificates``: per node what aether_info gathers; on v1 a node renews its own by itself after 2.8 of 7 days (docs/product.md 7). ``own``: the same, per ``file``.
+    """
+    known = [dict(c, who="of " + c["node"]) for c in certificates if c.get("seconds_left") is not None]
+    ours = [dict(c, who="in " + c["file"]) for c in own if c.get("seconds_left") is not None]
+    lines = []
+    if known:
+        lines.append("TLS; certificates are good for " + ", ".join("%s %.1f days" % (c["node"], c["seconds_left"] / DAY) for c in known))
+    if ours:
+        lines.append("Our own are good for " + ", ".join("%s %.1f days" % (c["file"], c["seconds_left"] / DAY) for c in ours))
+    for entry in known + ours:
+        if entry.get("renewal") == "DUE":
+            lines.append("- The certificate %s ends %s and is renewed by nobody but you: %s." % (entry["who"], entry["expires_at"], THEIRS if entry in known else OURS))
+        elif entry.get("renewal") != "BY_HAND" and (entry["seconds_left"] < RENEWAL_OVERDUE * DAY or entry.get("renewal") == "FAILED"):
+            lines.append(
+                "- The certificate %s should have been renewed by itself (it says %s); look at its journal, and restart it before the certificate is out of its time: ansible-playbook pragmatica.aether.rolling_restart."
+                % (entry["who"], entry.get("renewal") or "nothing")
+            )
     return lines
 
 

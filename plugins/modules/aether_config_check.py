@@ -58,6 +58,37 @@ options:
     type: list
     elements: str
     default: []
+  tls:
+    description: Whether the node is to speak TLS, with O(cluster_secret), or with O(api=runbook) with O(tls_files).
+    type: bool
+    default: false
+  tls_files:
+    description: The certificate of the authority, the node's own and its key, which only O(api=runbook) uses.
+    type: list
+    elements: path
+    default: []
+  own_ca:
+    description: The folder of a private authority that takes their place.
+    type: path
+    default: ""
+  api_keys:
+    description: The API keys that the node is to take.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      key:
+        description: The key itself.
+        type: str
+        required: true
+      name:
+        description: Whose it is.
+        type: str
+        required: true
+      role:
+        description: V(VIEWER), V(OPERATOR) or V(ADMIN).
+        type: str
+        default: VIEWER
 extends_documentation_fragment:
   - pragmatica.aether.connection
   - pragmatica.aether.results
@@ -85,7 +116,7 @@ failure:
   type: dict
   sample: {kind: quorum, codes: [down, lost_majority]}
 findings:
-  description: What is wrong; on failure in RV(failure.findings).
+  description: What is wrong; on failure in RV(ignore:failure.findings).
   returned: success
   type: list
   elements: str

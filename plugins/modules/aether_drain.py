@@ -37,7 +37,7 @@ options:
     default: false
   allow:
     description:
-      - Refusals that are not to count, by their code in RV(failure.refusals).
+      - Refusals that are not to count, by their code in RV(ignore:failure.refusals).
       - V(majority), the rest would lose the majority. V(only_instance), the node runs the only active instance of a slice.
         V(deployment), a deployment is in progress. V(unsound), the cluster is not complete. V(unsettled), a slice on the node has not the wanted number of active instances.
         V(no_room), no other node is free to take a slice, which can be allowed only with O(api=runbook); elsewhere such a drain is known never to end.

@@ -121,7 +121,10 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 
-RELEASES, CURRENT, MARKER, RESTARTED = "releases", "current", ".rolling", ".restarted"
+RELEASES = "releases"
+CURRENT = "current"
+MARKER = ".rolling"
+RESTARTED = ".restarted"
 UNIT = "/etc/systemd/system/%s.service"
 FENCE = UNIT + ".d/replaced.conf"
 PEERS = re.compile(r"^ExecStart=.*\s--peers=(\S*)", re.M)

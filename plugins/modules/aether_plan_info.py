@@ -82,8 +82,13 @@ options:
     description: Accept fewer than three members at the end.
     type: bool
     default: false
+  key_role:
+    description: The role that O(api_key) must have for what the plan will write. Learnt by a request that changes nothing.
+    type: str
+    choices: [VIEWER, OPERATOR, ADMIN]
+    default: VIEWER
   on_refusal:
-    description: V(report) ends well, with the refusals in RV(plan.refusals).
+    description: V(report) ends well, with the refusals in RV(ignore:plan.refusals).
     type: str
     choices: [fail, report]
     default: fail

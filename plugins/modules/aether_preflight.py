@@ -33,10 +33,6 @@ options:
     type: list
     elements: str
     default: []
-  retired:
-    description: How many voters there are besides that do not run and stay in every list; they count.
-    type: int
-    default: 0
   on_errors:
     description: V(report) ends well, with RV(ready) false.
     type: str

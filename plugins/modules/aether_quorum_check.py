@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Asks every member of an Aether cluster at the same time and judges each by its own answers.
   - A majority is computed, never believed. A member counts when it is sound, that is ready, with a quorum by its own denominator, with the state that the others have, and led.
-  - Every finding has its own code and sentence in RV(quorum.reasons).
+  - Every finding has its own code and sentence in RV(ignore:quorum.reasons).
 options:
   require:
     description:

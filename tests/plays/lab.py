@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -24,12 +25,14 @@ from typing import Dict, List, Optional, Sequence
 
 import hosts as sandbox
 from sampler import RUNBOOK, V1, Sampler
+from simnode.tls import Certificate
 
 ROOT = Path(__file__).resolve().parents[2]
 BLUEPRINT = (ROOT / "tests" / "sandbox" / "blueprint.toml").read_text(encoding="utf-8")
 SLICES = tomllib.loads(BLUEPRINT)["slices"]
 SWITCHES = "/etc/aether-sim.json"
 KEPT = "/root/kept-%s.tar"  # and who the members were
+PASSPHRASE = "words-for-the-authority-4711"  # of the key of a private authority
 FILES = ("/etc/aether", "/etc/systemd/system/aether.service", "/opt/aether", "/var/lib/aether")
 USERS = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow")
 WIPE = """
@@ -108,9 +111,9 @@ class Result:
 
 
 class Lab:
-    """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker; ``api``: v1 or runbook."""
+    """A pool of hosts with an inventory. ``time_factor`` other than 1 makes the simulated nodes quicker; ``api``: v1 or runbook; ``secret``: with TLS from it; ``own_ca``: with TLS from a private authority."""
 
-    def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, api: str = V1, **switches):
+    def __init__(self, name: str, hosts: Sequence[str], folder: Path, time_factor: float = 1.0, api: str = V1, secret: str = "", own_ca: bool = False, **switches):
         # Each of the processes that run tests side by side has pools of its own.
         self.pool = sandbox.Pool("-".join(filter(None, (name, os.environ.get("PYTEST_XDIST_WORKER")))))
         self.pool.down()
@@ -119,11 +122,19 @@ class Lab:
         self.pool.up(self.hosts)
         self.formed: List[List[str]] = []
         self.names: Dict[str, str] = {}
+        self.more: Dict[str, str] = {}
         self.results: List[Result] = []
         self.verdicts: List[bool] = []
         self.ips = {h: self.pool.ip(h) for h in self.hosts}
-        self.api = api
+        self.api, self.secret, self.tls = api, secret, bool(secret) or own_ca
+        self.authority = self.folder / "authority" if own_ca else None
+        self.certificate = Certificate(secret, "witness", "localhost") if secret else None
+        self.context = self.certificate.as_client() if secret else None
         self.jar = sandbox.jar(api=api)
+        if self.authority:
+            self.play("authority", self.hosts)
+            self.context = ssl.create_default_context(cafile=str(self.authority / "ca.pem"))
+            self.context.load_cert_chain(str(self.authority / "client.pem"), str(self.authority / "client.key"))
         for host in self.hosts:
             self.switch(host)
 
@@ -141,6 +152,11 @@ class Lab:
         common = {"aether_jar": str(self.jar), "aether_heap": "128m", "aether_heal_pause": 1}
         if self.api != V1:
             common["aether_api"] = self.api
+        if self.secret:
+            common.update(aether_tls=True, aether_cluster_secret=self.secret)
+        if self.authority:
+            common.update(aether_tls=True, aether_tls_own_ca=str(self.authority), aether_tls_ca_passphrase=PASSPHRASE)
+            common.update(aether_ca_path="%s/ca.pem" % self.authority, aether_client_cert="%s/client.pem" % self.authority, aether_client_key="%s/client.key" % self.authority)
         made = self.pool.inventory(hosts, dict(common, **variables))
         for host, identity in (ids or {}).items():
             made["aether_nodes"]["hosts"][host]["aether_node_id"] = identity
@@ -211,8 +227,8 @@ class Lab:
                 return
 
     def environment(self) -> Dict[str, str]:
-        """What an interrupted drain leaves lies in the lab's own folder."""
-        return dict(os.environ, XDG_STATE_HOME=str(self.folder / "state"), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_INJECT_FACT_VARS="false", PYTHONUNBUFFERED="1")
+        """What an interrupted drain leaves lies in the lab's own folder; ``more`` goes on top."""
+        return dict(os.environ, XDG_STATE_HOME=str(self.folder / "state"), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_INJECT_FACT_VARS="false", PYTHONUNBUFFERED="1", **self.more)
 
     # what the test does to it
 
@@ -222,8 +238,12 @@ class Lab:
         self.pool.exec(host, "sh", "-c", "cat > %s && rm -f /var/lib/aether/.sim-starts" % SWITCHES, input=values)
 
     def switch_now(self, host: str, **switches) -> None:
-        """Set switches of the node that runs on ``host``."""
-        self.pool.exec(host, "curl", "-sf", "-X", "POST", "http://127.0.0.1:8080/sim/switches", "-d", json.dumps(switches))
+        """Set switches of the node that runs on ``host``, which takes them from its own host alone."""
+        words = ["curl", "-sf"]
+        if self.secret:
+            self.pool.exec(host, "sh", "-c", "umask 077; cat > /run/own.pem", input=self.certificate.chain.decode())
+            words += ["-k", "--cert", "/run/own.pem"]
+        self.pool.exec(host, *words, "-X", "POST", "%s://127.0.0.1:8080/sim/switches" % ("https" if self.secret else "http"), "-d", json.dumps(switches))
 
     def form(self, hosts: Sequence[str]) -> None:
         """A cluster with something to lose: two slices, and where there are any a changed threshold."""
@@ -284,7 +304,10 @@ class Lab:
     def fill(self, hosts: Sequence[str]) -> None:
         if self.api == RUNBOOK:
             for entry in SLICES:
-                self.cli(hosts[0], "blueprint update %s --instances=%d" % (entry["artifact"], entry["instances"]))
+                if self.tls:  # which the command does not speak
+                    self.request("POST", hosts[0], "/admin/blueprint", json.dumps(entry))
+                else:
+                    self.cli(hosts[0], "blueprint update %s --instances=%d" % (entry["artifact"], entry["instances"]))
         else:
             self.request("POST", hosts[0], "/api/blueprint", BLUEPRINT)
             self.request("POST", hosts[0], "/api/thresholds", json.dumps({"metric": "cpu.usage", "warning": 0.6, "critical": 0.85}))
@@ -325,9 +348,12 @@ class Lab:
         return json.loads(self.request("GET", host, path))
 
     def request(self, method: str, host: str, path: str, body: Optional[str] = None) -> str:
-        request = urllib.request.Request("http://%s:8080%s" % (self.ips[host], path), data=body.encode() if body else None, method=method)
-        with urllib.request.urlopen(request, timeout=5) as response:
+        request = urllib.request.Request(self.url(host) + path, data=body.encode() if body else None, method=method)
+        with urllib.request.urlopen(request, timeout=5, context=self.context) as response:
             return response.read().decode()
+
+    def url(self, host: str) -> str:
+        return "%s://%s:8080" % ("https" if self.tls else "http", self.ips[host])
 
     def lists(self, hosts: Optional[Sequence[str]] = None) -> Dict[str, List[str]]:
         """The list that each host's node runs with, by its own word; where the API shows none, the one it will have at its next start."""
@@ -354,7 +380,7 @@ class Lab:
     def witness(self, ids: Optional[Dict[str, str]] = None, **options) -> Sampler:
         """The outside observer of all hosts, those to come included; of ``ids``, id -> host, where ids are not the hosts' names."""
         places = ids or {h: h for h in self.hosts}
-        return Sampler({i: "http://%s:8080" % self.ips[h] for i, h in places.items()}, time_factor=self.time_factor, api=self.api, **options)
+        return Sampler({i: self.url(h) for i, h in places.items()}, time_factor=self.time_factor, api=self.api, context=self.context, **options)
 
     def judge(self, witness: Sampler) -> None:
         """The majority was kept all the time, and no change of leader took longer than the product's own 25 s."""

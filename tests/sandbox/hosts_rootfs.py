@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -40,7 +41,7 @@ PACKAGES = {
 }
 INCLUDE = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,iproute2,iputils-ping,nftables,procps,sudo,curl,"
-    "ca-certificates,kmod,openjdk-25-jdk-headless"
+    "ca-certificates,kmod,openjdk-25-jdk-headless,python3-cryptography"  # the last for simulated nodes with TLS
 )
 # Units that make no sense without hardware, or cost time at boot.
 MASKED = """
@@ -128,7 +129,8 @@ def ensure_packages() -> None:
 
 
 def rootfs() -> Path:
-    return CACHE / ("rootfs-%s" % SUITE)
+    """Its name changes with what goes into it, so that nobody runs on one that lacks something."""
+    return CACHE / ("rootfs-%s-%s" % (SUITE, hashlib.sha256(repr((INCLUDE, MASKED, SETTINGS)).encode()).hexdigest()[:8]))
 
 
 def ssh_key() -> Path:

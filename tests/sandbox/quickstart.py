@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import shutil
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import List
+from typing import List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "node"))
 import hosts as sandbox  # noqa: E402
+from simnode.tls import Certificate  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".dev" / "quickstart"
@@ -47,15 +50,18 @@ def play(inventory: Path, playbook: str, *arguments: str) -> None:
         sys.exit("quickstart: %s ended with %d; what it says is above. Run bin/quickstart again to go on, or bin/quickstart --down to begin anew." % (playbook, code))
 
 
-def inventories(pool: sandbox.Pool, jar: Path, api: str) -> tuple[Path, Path]:
-    """three.json and five.json: the same hosts, before and after growing."""
-    HOME.mkdir(parents=True, exist_ok=True)
+def inventories(pool: sandbox.Pool, jar: Path, api: str, secret: str) -> tuple[Path, Path]:
+    """three.json and five.json: the same hosts, before and after growing. With a secret nobody else can read them."""
+    HOME.mkdir(mode=0o700, parents=True, exist_ok=True)
     variables = {"aether_jar": str(jar), "aether_heap": "256m"}
     if api != V1:
         variables["aether_api"] = api
+    if secret:
+        variables.update(aether_tls=True, aether_cluster_secret=secret)
     paths = []
     for name, hosts in (("three", THREE), ("five", FIVE)):
         path = HOME / (name + ".json")
+        path.touch(mode=0o600)
         path.write_text(json.dumps(pool.inventory(hosts, variables), indent=2) + "\n", encoding="utf-8")
         paths.append(path)
     return paths[0], paths[1]
@@ -74,18 +80,37 @@ def slice_jar() -> Path:
     return path
 
 
-def of_another_api(api: str) -> bool:
-    """Did an earlier run make a cluster with another API?"""
+def before() -> Optional[dict]:
+    """The variables of the cluster that an earlier run made; None when there is none."""
     try:
-        before = json.loads((HOME / "five.json").read_text(encoding="utf-8"))["aether_nodes"]
+        return json.loads((HOME / "five.json").read_text(encoding="utf-8"))["aether_nodes"].get("vars", {})
     except FileNotFoundError:
-        return False
-    return before.get("vars", {}).get("aether_api", V1) != api
+        return None
+
+
+def why_no_tls(options) -> str:
+    """Empty when the nodes are to speak TLS."""
+    if options.tls is not None:
+        return "" if options.tls else "as you said"
+    if options.jar:
+        return "for the releases that there are never form a cluster with TLS (docs/product.md 7); --tls does it anyway"
+    return "" if options.api == V1 else "so that the runbook's own commands work as they stand"
+
+
+def own_certificate(secret: str) -> None:
+    """For curl: the authority's certificate, and one for a person, with its key."""
+    own = Certificate(secret, "somebody", "localhost")
+    for name, text in (("ca.pem", own.root), ("own.pem", own.chain)):
+        path = HOME / name
+        path.touch(mode=0o600)
+        path.write_bytes(text)
 
 
 def up(options) -> None:
-    if of_another_api(options.api):
-        sys.exit("quickstart: the hosts run nodes with another API; take them down first: bin/quickstart --down")
+    found, no_tls = before(), why_no_tls(options)
+    if found is not None and (found.get("aether_api", V1), bool(found.get("aether_tls"))) != (options.api, not no_tls):
+        sys.exit("quickstart: the hosts run nodes with another API, or %s TLS; take them down first: bin/quickstart --down" % ("without" if not no_tls else "with"))
+    secret = "" if no_tls else (found or {}).get("aether_cluster_secret") or secrets.token_urlsafe(24)
     progress = Progress()
     progress.step("Sandbox: packages and the hosts' root file system")
     sandbox.build()
@@ -95,7 +120,10 @@ def up(options) -> None:
     pool = sandbox.Pool(POOL)
     for host, facts in pool.up(FIVE).items():
         print("    %s  %s" % (host, facts["ip"]))
-    three, five = inventories(pool, jar, options.api)
+    three, five = inventories(pool, jar, options.api, secret)
+    print("    TLS: %s" % ("off, " + no_tls if no_tls else "on, from a secret in %s" % five.relative_to(ROOT)))
+    if secret:
+        own_certificate(secret)
     if grown(pool):
         progress.step("A cluster of three: there is one already")
     else:
@@ -110,7 +138,7 @@ def up(options) -> None:
     play(five, "playbooks/add_node.yml")
     progress.step("Its status")
     play(five, "playbooks/status.yml")
-    look = LOOK[options.api].format(address=pool.ip("n1"), cli=sandbox.CLI.relative_to(ROOT))
+    look = LOOK["tls" if secret else options.api].format(address=pool.ip("n1"), cli=sandbox.CLI.relative_to(ROOT), home=HOME.relative_to(ROOT))
     print(NEXT.format(look=look, seconds=time.monotonic() - progress.start, five=five.relative_to(ROOT)), flush=True)
 
 
@@ -134,6 +162,7 @@ Take everything down again: bin/quickstart --down
 
 
 LOOK = {
+    "tls": "    curl --cacert {home}/ca.pem --cert {home}/own.pem https://{address}:8080/api/status",
     V1: "    curl http://{address}:8080/api/status",
     RUNBOOK: "    curl http://{address}:8080/cluster/status\n    {cli} --host {address}:8080 -c 'slices list'",
 }
@@ -154,6 +183,7 @@ def down(options) -> None:
 def main(argv: List[str]) -> int:
     parser = argparse.ArgumentParser(prog="bin/quickstart", description="A cluster of five Aether nodes on disposable hosts, from nothing.")
     parser.add_argument("--api", choices=[V1, RUNBOOK], default=V1, help="which API the nodes have; by default %(default)s")
+    parser.add_argument("--tls", action=argparse.BooleanOptionalAction, help="with TLS; by default for simulated nodes with the API v1")
     parser.add_argument("--jar", metavar="PATH", help="a real aether-node.jar instead of the simulated node")
     parser.add_argument("--blueprint", metavar="FILE", help="the blueprint (TOML) to give the cluster; with --jar its artifacts must be resolvable")
     parser.add_argument("--down", action="store_true", help="remove the hosts and every file of the quickstart")
@@ -161,6 +191,8 @@ def main(argv: List[str]) -> int:
     options = parser.parse_args(argv)
     if options.cache and not options.down:
         parser.error("--cache goes with --down")
+    if options.tls and options.api != V1:
+        parser.error("--tls goes with --api v1: with TLS the runbook's own commands would not work")
     for name in ("jar", "blueprint"):
         path = getattr(options, name)
         if path and not Path(path).is_file():

@@ -22,6 +22,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -47,11 +48,14 @@ PATHS = {
 class Member:
     """One endpoint, asked over one connection that is kept."""
 
-    def __init__(self, url: str, api_key: Optional[str] = None, api: str = V1):
+    def __init__(self, url: str, api_key: Optional[str] = None, api: str = V1, context: Optional[ssl.SSLContext] = None):
         parts = urllib.parse.urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("'%s' is no endpoint for the sampler; write NAME=http://HOST:PORT." % url)
-        self.connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=CONNECT_TIMEOUT)
+        if parts.scheme == "https":
+            self.connection = http.client.HTTPSConnection(parts.hostname, parts.port or 443, timeout=CONNECT_TIMEOUT, context=context)
+        else:
+            self.connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=CONNECT_TIMEOUT)
         self.api = api
         self.headers = {"X-API-Key": api_key} if api_key else {}
 
@@ -147,10 +151,10 @@ class Sampler:
     had state when the operation began; by default those that had it when the sampling began. ``successors``: {new id: id of the
     dead member in whose place it stands}. ``time_factor``: of a
     simulated cluster; every time in timeline and report is in the product's seconds. ``api``: v1, or runbook, where there is no
-    leader to miss and a member is known by its endpoint only.
+    leader to miss and a member is known by its endpoint only. ``context``: for https, with a certificate to show.
     """
 
-    def __init__(self, endpoints: Mapping[str, str] | Iterable[str], api_key: Optional[str] = None, baseline: Optional[Sequence[str]] = None, time_factor: float = 1.0, successors: Optional[Mapping[str, str]] = None, api: str = V1):
+    def __init__(self, endpoints: Mapping[str, str] | Iterable[str], api_key: Optional[str] = None, baseline: Optional[Sequence[str]] = None, time_factor: float = 1.0, successors: Optional[Mapping[str, str]] = None, api: str = V1, context: Optional[ssl.SSLContext] = None):
         if not isinstance(endpoints, Mapping):
             endpoints = dict(entry.split("=", 1) for entry in endpoints)
         self.endpoints = dict(endpoints)
@@ -160,7 +164,7 @@ class Sampler:
         self.time_factor = time_factor
         self.timeline: dict = {}
         self.report: dict = {}
-        self._members = {name: Member(url, api_key, api) for name, url in self.endpoints.items()}
+        self._members = {name: Member(url, api_key, api, context) for name, url in self.endpoints.items()}
         self._entries: dict[str, list[dict]] = {name: [] for name in self.endpoints}
         self._marks: list[list] = []
         self._end = threading.Event()

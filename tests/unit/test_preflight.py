@@ -331,7 +331,7 @@ def test_a_sound_cluster_of_any_shape_has_no_errors(data):
 
 
 def params(entries, **changes):
-    return dict(dict(hosts=entries, allow_even=False, leaving=[], accept=[], retired=0, on_errors="fail"), **changes)
+    return dict(dict(hosts=entries, allow_even=False, leaving=[], accept=[], retired=[], on_errors="fail"), **changes)
 
 
 def test_the_operation_reads_the_jar_and_fails_with_everything(tmp_path):

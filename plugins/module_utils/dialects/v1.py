@@ -33,6 +33,7 @@ BLUEPRINTS = "/api/blueprints"
 BLUEPRINT = "/api/blueprint"
 VALIDATE = "/api/blueprint/validate"
 THRESHOLDS = "/api/thresholds"
+LEVELS = "/api/logging/levels"
 TOPOLOGY = "/api/cluster/topology"
 ACTIVATE = "/api/node/activate/%s"
 DRAIN = "/api/node/drain/%s"
@@ -156,6 +157,16 @@ def validate(client: Client, endpoint: Endpoint, text: str) -> Tuple[List[str], 
     found = json_of(answer, endpoint, VALIDATE, dict)
     errors = [str(e) for e in found.get("errors") or []]
     return errors if errors or found.get("valid") else ["the member says that it is not valid, and not why"], [str(w) for w in found.get("warnings") or []]
+
+
+def may(client: Client, endpoint: Endpoint, role: str) -> str:
+    """What the member says against a key that does ``role``'s work (``OPERATOR`` or ``ADMIN``), empty when nothing; raises EndpointTrouble.
+
+    A probe: a threshold, or a level, without its values is refused for what it lacks, and before that for the key (docs/product.md 7, recordings auth).
+    """
+    path = {"OPERATOR": THRESHOLDS, "ADMIN": LEVELS}[role]
+    answer = client.probe(endpoint, "POST", path, {})
+    return answer.error or "status %d" % answer.status if answer.status in (401, 403) else ""
 
 
 def blueprint(client: Client, endpoint: Endpoint, identity: str) -> Optional[Dict[str, Any]]:

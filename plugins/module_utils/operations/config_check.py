@@ -11,6 +11,7 @@ from typing import Any, Dict
 from ..config_rules import check
 from ..model import AetherError
 
+KEY_SPEC = dict(key=dict(type="str", required=True, no_log=True), name=dict(type="str", required=True), role=dict(type="str", default="VIEWER"))
 ARGUMENT_SPEC = dict(
     node_id=dict(type="str", required=True),
     peers=dict(type="list", elements="str", required=True),
@@ -24,6 +25,10 @@ ARGUMENT_SPEC = dict(
     content=dict(type="str"),
     running_lists=dict(type="dict", default={}),
     leaving=dict(type="list", elements="str", default=[]),
+    tls=dict(type="bool", default=False),
+    tls_files=dict(type="list", elements="path", default=[]),
+    own_ca=dict(type="path", default=""),
+    api_keys=dict(type="list", elements="dict", default=[], no_log=False, options=KEY_SPEC),
 )
 
 NEEDS_CLUSTER = False

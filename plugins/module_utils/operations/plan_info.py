@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from .. import shrinking
+from ..client import EndpointTrouble
 from ..growth import Plan, Refusal, explain, plan_bootstrap, plan_grow, plan_roll
 from ..model import AetherError
 from .session import Look, Session, common_result
+from .through import endpoint_of
 
 ARGUMENT_SPEC = dict(
     operation=dict(type="str", required=True, choices=["bootstrap", "grow", "roll", "shrink"]),
@@ -28,6 +30,7 @@ ARGUMENT_SPEC = dict(
     dead=dict(type="list", elements="str", default=[]),
     keep_lists=dict(type="bool", default=False),
     allow_small=dict(type="bool", default=False),
+    key_role=dict(type="str", choices=["VIEWER", "OPERATOR", "ADMIN"], default="VIEWER"),
     on_refusal=dict(type="str", choices=["fail", "report"], default="fail"),
 )
 
@@ -39,6 +42,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     plan = removal(params, look) if shrink else decide(params, look)
     if params["disk_lists"] and look.observation.api == "v1" and (params.get("api") or "auto") == "auto" and not look.observation.answering():
         plan.refusals.append(Refusal("unknown_api", "No node answers, so nobody tells which API they speak, and the lists on the hosts' disks are those of the dialect 'runbook': set aether_api to runbook or v1."))
+    plan.refusals.extend(key_refusals(params, session, look))
     data = removal_data(plan, look) if shrink else plan_data(plan, look)
     result = common_result(session, look, plan=data, msg=" ".join(data["summary"]))
     if plan.refusals and params["on_refusal"] == "fail":
@@ -48,6 +52,20 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
             result=result, refusals=data["refusals"],
         )
     return result
+
+
+def key_refusals(params: Dict[str, Any], session: Session, look: Look) -> List[Refusal]:
+    """A key that may not do what will be needed is found before anything is touched, not by the first write in the middle."""
+    role, able = params["key_role"], [v for v in look.observation.answering() if v.ready]
+    if role == "VIEWER" or not params.get("api_key") or not hasattr(session.dialect, "may") or not able:
+        return []
+    try:
+        said = session.dialect.may(session.client, endpoint_of(session, look, able[0].id), role)
+    except EndpointTrouble:
+        return []  # the gates tell
+    if not said:
+        return []
+    return [Refusal("key", "The API key may not do what this needs, the role %s: %s says '%s'. Give a key of that role or of ADMIN as aether_api_key." % (role, able[0].id, said))]
 
 
 def decide(params: Dict[str, Any], look: Look) -> Plan:

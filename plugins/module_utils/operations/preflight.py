@@ -18,7 +18,6 @@ ARGUMENT_SPEC = dict(
     allow_even=dict(type="bool", default=False),
     leaving=dict(type="list", elements="str", default=[]),
     accept=dict(type="list", elements="str", default=[]),
-    retired=dict(type="int", default=0),
     on_errors=dict(type="str", choices=["fail", "report"], default="fail"),
 )
 
@@ -28,7 +27,7 @@ NEEDS_CLUSTER = False
 def run(params: Dict[str, Any], session) -> Dict[str, Any]:
     """Judge what came of the looks; raises AetherError (kind ``preflight``) with all findings at once."""
     entries = with_jars(params["hosts"])
-    findings = judge(entries, params["allow_even"], params["leaving"], params["accept"], params["retired"])
+    findings = judge(entries, params["allow_even"], params["leaving"], params["accept"], len(params["retired"] or ()))
     count = {level: sum(1 for f in findings if f.level == level) for level in LEVELS}
     counted = ", ".join("%d %s%s" % (n, level, "" if n == 1 else "s") for level, n in count.items())
     errors = [f for f in findings if f.level == ERROR]

@@ -47,6 +47,7 @@ class Session:
             ca_path=params.get("ca_path"),
             client_cert=params.get("client_cert"),
             client_key=params.get("client_key"),
+            cluster_secret=params.get("cluster_secret"),
             validate_certs=params.get("validate_certs", True),
             use_proxy=params.get("use_proxy", False),
             allow_writes=not check_mode,

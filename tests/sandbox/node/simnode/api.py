@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import re
+from datetime import datetime, timezone
 from typing import Any, Callable, List, Tuple
 from urllib.parse import parse_qsl
 
@@ -94,7 +95,7 @@ class Api:
         yield "GET", "/api/controller/status", lambda r: {"enabled": True, "evaluationIntervalMs": CONTROLLER["evaluationIntervalMs"], "config": dict(CONTROLLER, **self.node.controller)}
         yield "POST", "/api/controller/evaluate", lambda r: {"status": "evaluation_triggered"}
         yield "GET", "/api/events", self.events
-        yield "GET", "/api/certificate", lambda r: {"expiresAt": "N/A", "secondsUntilExpiry": 0, "lastRenewalAt": "N/A", "renewalStatus": "NOT_CONFIGURED"}
+        yield "GET", "/api/certificate", lambda r: self.certificate()
         yield "GET", "/api/metrics", self.metrics
         yield "GET", "/api/metrics/prometheus", lambda r: Response(200, "# HELP jvm_info  \n# TYPE jvm_info gauge\njvm_info 1\n", "text/plain; charset=UTF-8")
         yield "GET", "/api/node-metrics", lambda r: [{"nodeId": m, "cpuUsage": 0.0, "heapUsedMb": 0, "heapMaxMb": 0} for m in self.node.members()]
@@ -474,6 +475,14 @@ class Api:
     async def delete_level(self, request, logger):
         await self.write({"level/" + logger: None})
         return {"status": "level_reset", "logger": logger}
+
+    def certificate(self):
+        """The node's own; without TLS there is none."""
+        own = self.node.certificate
+        if own is None:
+            return {"expiresAt": "N/A", "secondsUntilExpiry": 0, "lastRenewalAt": "N/A", "renewalStatus": "NOT_CONFIGURED"}
+        left = int((own.expires_at - datetime.now(timezone.utc)).total_seconds())
+        return {"expiresAt": own.expires_at.isoformat(), "secondsUntilExpiry": left, "lastRenewalAt": own.renewed_at.isoformat(), "renewalStatus": "HEALTHY"}
 
     async def set_override(self, request):
         body = self.json(request)

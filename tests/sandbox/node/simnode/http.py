@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from typing import Any, Callable, NamedTuple, Optional
 
 REASONS = {200: "OK", 201: "Created", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict", 500: "Internal Server Error", 503: "Service Unavailable"}
@@ -43,10 +44,10 @@ class HttpServer:
         self._writers: set = set()
         self.answering = False
 
-    async def listen(self, host: str, port: int, answering: bool) -> None:
-        """Take the port; ``answering`` False drops connections until the node is up."""
+    async def listen(self, host: str, port: int, answering: bool, context=None) -> None:
+        """Take the port; ``answering`` False drops connections until the node is up. ``context``: of TLS."""
         self.answering = answering
-        self._server = await asyncio.start_server(self._serve, host, port)
+        self._server = await asyncio.start_server(self._serve, host, port, ssl=context)
 
     async def close(self) -> None:
         if self._server is not None:
@@ -70,7 +71,7 @@ class HttpServer:
                 response = await self._handle(request)
                 writer.write(response.encode())
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        except (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             pass
         finally:
             self._writers.discard(writer)

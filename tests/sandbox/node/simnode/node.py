@@ -28,10 +28,11 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .api import Api
 from .http import HttpServer
 from .runbook import RunbookApi
-from .settings import RUNBOOK, Exit, Settings, log_line
+from .settings import RUNBOOK, Exit, Settings, log_line, node_info
 from .slices import SliceEngine
 from .store import Inactive, Store, wall_ms
 from .switches import Switches
+from .tls import Certificate, from_files, realm
 
 GOSSIP_OFFSET = 100
 BOOT = (2.0, 4.0)
@@ -116,6 +117,7 @@ class Node(asyncio.DatagramProtocol):
         self.known_leader: Optional[str] = None  # the last one that an event told of
         self.failing_until = 0.0
         self.controller: Dict[str, Any] = {}
+        self.realm, self.certificate = realm(settings.secret), None
         self._transport = None
         self._gossip = None
         self._addresses: Dict[str, Tuple[str, int]] = {}
@@ -192,10 +194,11 @@ class Node(asyncio.DatagramProtocol):
 
     async def _life(self):
         try:
+            context = self._tls()
             boot = self.between(BOOT) + (self.t(SLOW_BOOT) if self.random.random() < SLOW_BOOT_CHANCE else 0.0)
             loop = asyncio.get_running_loop()
             try:
-                await self.http.listen(self.bind, self.settings.management_port, answering=False)
+                await self.http.listen(self.bind, self.settings.management_port, answering=False, context=context)
             except OSError:
                 raise Exit(1, TAKEN_MANAGEMENT_PORT, [log_line("ERROR", "exitWithError", "Failed to start node: Failed to bind to port %d: Address already in use" % self.settings.management_port)])
             try:
@@ -218,16 +221,48 @@ class Node(asyncio.DatagramProtocol):
                     self.say("Cannot resolve %s of peer %s" % (host, peer))
             if self.settings.app_enabled:
                 try:
-                    await self.app_http.listen(self.bind, self.settings.app_port, answering=True)
+                    await self.app_http.listen(self.bind, self.settings.app_port, answering=True, context=context)
                 except OSError:
                     self.say(log_line("ERROR", "start", "Failed to bind to port %d: Address already in use" % self.settings.app_port))
             self.http.answering = True
             self.connecting_since = self.now()
+            if self.shut_off:
+                self._say_shut_off()
         except Exit as end:
             for line in end.lines:
                 self.say(line)
             await asyncio.sleep(self.t(end.after))
             self.finish(end.code)
+
+    def _tls(self):
+        """The context for HTTPS, or None."""
+        if not self.settings.tls:
+            return None
+        if self.settings.tls_files:
+            try:
+                return from_files(*self.settings.tls_files)
+            except (OSError, ValueError) as error:
+                raise Exit(1, 0.5, ["The files of [tls] cannot be used: %s" % error])
+        host = self.settings.peers.get(self.id, ("localhost", 0))[0]
+        try:
+            self.certificate = Certificate(self.settings.secret, self.id, host)
+        except ImportError as error:
+            raise Exit(1, 0.5, ["This simulated node needs the Python library cryptography for TLS (%s): install python3-cryptography." % error])
+        return self.certificate.context
+
+    @property
+    def shut_off(self) -> bool:
+        """With TLS on, the nodes of alpha and rc1 never shake hands."""
+        return self.settings.tls and not self.switches.tls_forms
+
+    def _say_shut_off(self):
+        own = node_info(self.id, *self.settings.peers.get(self.id, ("localhost", self.settings.cluster_port)))
+        for entry, (host, port) in self._addresses.items():
+            if entry == self.id:
+                continue
+            self.say("%s [] WARN  o.p.c.n.q.QuicClusterNetwork.onConnectFailed() [rid=] - Failed to connect from %s to %s: Failed to connect to QUIC peer at /%s:%d: Cause:" % (
+                datetime.now().strftime("%H:%M:%S.%f")[:-3], own, node_info(entry, *self.settings.peers[entry]), host, port))
+            self.say("  javax.net.ssl.SSLHandshakeException: error:10000133:SSL routines:OPENSSL_internal:NO_APPLICATION_PROTOCOL")
 
     async def _beats(self):
         while True:
@@ -265,9 +300,9 @@ class Node(asyncio.DatagramProtocol):
             self._send_to(address, peer, message)
 
     def _send_to(self, address, peer, message):
-        if self.frozen or self.gone or self._transport is None or peer in self.cut_from:
+        if self.frozen or self.gone or self._transport is None or peer in self.cut_from or self.shut_off:
             return
-        data = json.dumps(dict(message, **{"from": self.id, "inc": self.inc})).encode()
+        data = json.dumps(dict(message, **{"from": self.id, "inc": self.inc}, **({"realm": self.realm} if self.realm else {}))).encode()
         try:
             self._transport.sendto(zlib.compress(data, 1) if len(data) > 1000 else data, address)
         except OSError:
@@ -287,7 +322,7 @@ class Node(asyncio.DatagramProtocol):
             kind, peer = message["t"], message["from"]
         except (ValueError, KeyError, zlib.error):
             return  # not ours
-        if peer in self.cut_from or peer == self.id:
+        if peer in self.cut_from or peer == self.id or message.get("realm", "") != self.realm or self.shut_off:
             return
         if "called" in message:
             self.called[message["called"]] = peer

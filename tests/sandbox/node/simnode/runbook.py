@@ -17,6 +17,7 @@ from .http import Response
 from .settings import RUNBOOK, Exit, Settings, log_line, tomllib
 from .store import wall_ms
 
+TLS_FILES = ("ca_path", "cert_path", "key_path")
 KNOWN = ("node-id", "port", "peers", "management-port", "config")
 
 
@@ -28,11 +29,12 @@ def read_runbook(argv: Sequence[str]) -> Settings:
     arguments = _arguments(argv)
     if not arguments.get("node-id"):
         raise Exit(1, 0.5, ["There is no --node-id; give every node its own: --node-id=node1"])
-    _refuse_tls(arguments.get("config"))
     settings = Settings(
         node_id=arguments["node-id"], cluster_port=_port("port", arguments.get("port", "8090")),
         management_port=_port("management-port", arguments.get("management-port", "8080")), api=RUNBOOK,
     )
+    settings.tls_files = _tls_files(arguments.get("config"))
+    settings.tls = bool(settings.tls_files)
     settings.peers = _peers(arguments.get("peers", ""), settings.log)
     # The ids of the others are not known before they answer; the log makes some up.
     shown = ", ".join("NodeInfo[id=NodeId[id=node-%s-%d], address=NodeAddress[host=%s, port=%d]]" % (h, p, h, p) for h, p in settings.peers.values())
@@ -72,17 +74,21 @@ def _peers(text, log: List[str]) -> Dict[str, Tuple[str, int]]:
     return found
 
 
-def _refuse_tls(path) -> None:
-    """A file may name certificates, and nothing else that counts here."""
+def _tls_files(path) -> Tuple[str, ...]:
+    """Paths of the authority, the certificate and its key. A file may name certificates, and nothing else that counts here."""
     if not path:
-        return
+        return ()
     try:
         with open(path, "rb") as file:
-            document = tomllib.load(file)
+            table = tomllib.load(file).get("tls")
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Exit(1, 0.5, ["%s cannot be read: %s" % (path, error)])
-    if document.get("tls"):
-        raise Exit(1, 0.5, ["%s asks for TLS, which this simulated node does not speak: take the table [tls] out." % path])
+    if not table:
+        return ()
+    missing = [name for name in TLS_FILES if not table.get(name)]
+    if missing:
+        raise Exit(1, 0.5, ["The table [tls] of %s lacks %s." % (path, ", ".join(missing))])
+    return tuple(table[name] for name in TLS_FILES)
 
 
 class RunbookApi(Api):

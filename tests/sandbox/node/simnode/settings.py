@@ -46,6 +46,8 @@ class Settings:
     core_max: int = 0
     keys: Dict[str, str] = field(default_factory=dict)
     tls: bool = False
+    secret: str = field(default="", repr=False)  # of the cluster, with TLS
+    tls_files: Tuple[str, ...] = ()  # with the API of the runbook: of the authority, the certificate and its key
     repositories: List[str] = field(default_factory=lambda: ["local", "builtin"])
     api: str = V1
     shown: Dict[str, str] = field(default_factory=dict)  # what GET /api/config tells
@@ -62,6 +64,11 @@ class Exit(Exception):
     def __init__(self, code: int, after: float, lines: Sequence[str]):
         super().__init__(lines[0] if lines else "")
         self.code, self.after, self.lines = code, after, list(lines)
+
+
+def node_info(node_id: str, host: str, port: int) -> str:
+    """A node, as the product's log shows it."""
+    return "NodeInfo[id=NodeId[id=%s], address=NodeAddress[host=%s, port=%d], role=ACTIVE, labels={}]" % (node_id, host, port)
 
 
 def log_line(level: str, where: str, text: str) -> str:
@@ -98,7 +105,7 @@ def read(argv: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> Se
     settings.shown = _shown(document, environ)
     log.append(log_line("INFO", "logStartupInfo", "Starting Aether node NodeId[id=%s] on port %d" % (settings.node_id, settings.cluster_port)))
     log.append(log_line("INFO", "logStartupInfo", "Management API on port %d" % settings.management_port))
-    shown = ", ".join("NodeInfo[id=NodeId[id=%s], address=NodeAddress[host=%s, port=%d], role=ACTIVE, labels={}]" % (i, h, p) for i, (h, p) in settings.peers.items())
+    shown = ", ".join(node_info(i, h, p) for i, (h, p) in settings.peers.items())
     log.append(log_line("INFO", "logStartupInfo", "Peers: [%s]" % shown))
     if document:
         log.append(log_line("INFO", "logConfigDetails", "Config: environment=%s, nodes=%s, heap=%s" % (
@@ -226,10 +233,9 @@ def _shown(document, environ) -> Dict[str, str]:
 def _tls(settings, document, cluster, environ) -> None:
     environment = cluster.get("environment", "docker")
     if cluster.get("tls"):
-        if document.get("tls", {}).get("cluster_secret") or environ.get("AETHER_CLUSTER_SECRET"):
-            # Here the management port would get its certificate from the secret (docs/product.md 7).
-            settings.tls = True
-            settings.log.append(log_line("WARN", "wireAutoTls", "This simulated node does not speak TLS yet; it goes on without."))
+        secret = document.get("tls", {}).get("cluster_secret") or environ.get("AETHER_CLUSTER_SECRET")
+        if secret:
+            settings.tls, settings.secret = True, secret
         else:
             settings.log.append(log_line("ERROR", "lambda$wireAutoTls$1", "Failed to setup TLS: No cluster secret configured. Set 'cluster_secret' in [tls] section or AETHER_CLUSTER_SECRET environment variable. A cluster secret is required for TLS certificate generation."))
     elif document and environment != "local":

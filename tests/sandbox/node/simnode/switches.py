@@ -27,6 +27,7 @@ class Switches:
     stateless: Union[str, int] = "default"  # default (by chance; runbook: never) | never | always | N: the first N starts (counted in counter_file)
     counter_file: str = "/var/lib/aether/.sim-starts"
     formation: str = "default"  # default | ok | fail: do nodes that connect at the same moment find each other?
+    tls_forms: bool = True  # False: nodes with TLS never find each other, as those of alpha and rc1
     never_ready: bool = False
     boot_delay: float = 0.0  # added to the start-up time
     hang_writes: str = ""  # before | after: a write never answers, and is not / is applied

@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -27,6 +28,7 @@ from .node import Node
 from .runbook import read_runbook
 from .settings import RUNBOOK, V1, Settings, read
 from .switches import Switches
+from .tls import Certificate
 
 
 class Clock:
@@ -50,10 +52,12 @@ class SimCluster:
     """``ids``: n1, n2, …; every switch given holds for every node. Quiet and sure of itself by default. ``api``: v1 or runbook.
 
     Chance is off unless asked for: ``formation="ok"`` and ``stateless="never"`` are what a test of something else wants.
+    ``secret``: with TLS from this secret.
     """
 
-    def __init__(self, size: int = 3, time_factor: float = 0.02, api_keys: Optional[Dict[str, str]] = None, api: str = V1, **switches):
-        self.time_factor, self.api_keys, self.api = time_factor, api_keys or {}, api
+    def __init__(self, size: int = 3, time_factor: float = 0.02, api_keys: Optional[Dict[str, str]] = None, api: str = V1, secret: str = "", **switches):
+        self.time_factor, self.api_keys, self.api, self.secret = time_factor, api_keys or {}, api, secret
+        self.context: Optional[ssl.SSLContext] = Certificate(secret, "somebody", "localhost").as_client() if secret else None
         self.defaults = dict({"formation": "ok", "stateless": "never", "seed": 1}, **switches)
         self.key = ""  # sent with every request that has no headers of its own
         self.ports: Dict[str, Tuple[int, int]] = {}
@@ -79,7 +83,7 @@ class SimCluster:
 
     @property
     def endpoints(self) -> Dict[str, str]:
-        return {i: "http://127.0.0.1:%d" % ports[1] for i, ports in self.ports.items()}
+        return {i: "%s://127.0.0.1:%d" % ("https" if self.secret else "http", ports[1]) for i, ports in self.ports.items()}
 
     def endpoint_list(self, ids: Optional[Iterable[str]] = None) -> List[str]:
         """As the modules take them: ``n1=http://127.0.0.1:PORT``."""
@@ -91,7 +95,7 @@ class SimCluster:
     def t(self, seconds: float) -> float:
         return seconds * self.time_factor
 
-    def start(self, node: str, peers: Optional[Sequence[str]] = None, core_max: int = 0, toml: str = "", environ: Optional[Dict[str, str]] = None, **switches) -> Node:
+    def start(self, node: str, peers: Optional[Sequence[str]] = None, core_max: int = 0, toml: str = "", environ: Optional[Dict[str, str]] = None, secret_of_its_own: str = "", **switches) -> Node:
         """Start one node with the list ``peers`` (by default every id known now); ``toml``: an aether.toml to read, with ``environ``."""
         names = list(peers or self.ids)
         if self.api == RUNBOOK:
@@ -103,6 +107,7 @@ class SimCluster:
             settings = Settings(
                 node_id=node, cluster_port=self.ports[node][0], management_port=self.ports[node][1],
                 peers={i: ("127.0.0.1", self.ports[i][0]) for i in names}, keys=dict(self.api_keys), core_max=core_max,
+                tls=bool(self.secret), secret=secret_of_its_own or self.secret,
             )
         values = Switches()
         values.update({"time_factor": self.time_factor, **self.defaults, **switches})
@@ -181,7 +186,7 @@ class SimCluster:
         data = body.encode() if isinstance(body, str) else body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
         request = urllib.request.Request(self.endpoints[node] + path, data=data, method=method, headers=headers or ({"X-API-Key": self.key} if self.key else {}))
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
+            with urllib.request.urlopen(request, timeout=timeout, context=self.context) as response:
                 status, text, kind = response.status, response.read().decode(), response.headers["content-type"]
         except urllib.error.HTTPError as error:
             status, text, kind = error.code, error.read().decode(), error.headers["content-type"]

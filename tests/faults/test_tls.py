@@ -1,0 +1,207 @@
+# Copyright: Contributors to the pragmatica.aether project
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Clusters with TLS and keys: formed, grown and restarted with the secret alone; what cannot come about is recognised and explained; no secret is left anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from lab import PASSPHRASE, Lab
+
+THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
+SECRET, ANOTHER = "sesame-of-the-cluster-4711", "sesame-of-another-one-4712"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    with Lab("t-tls", FIVE, tmp_path_factory.mktemp("tls"), time_factor=0.2, secret=SECRET, stateless="never", formation="ok") as lab:
+        yield lab
+
+
+@pytest.fixture
+def lab(made):
+    made.form_again(THREE)
+    yield made
+
+
+def test_it_forms_grows_and_restarts_with_the_secret_alone(lab):
+    assert lab.play("site", THREE).changed == 0
+    with lab.witness() as witness:
+        lab.play("add_node", FIVE)
+        assert lab.lists() == {h: FIVE for h in FIVE} and lab.active("n5") == 5
+    lab.judge(witness)
+    for host in FIVE:
+        assert lab.pool.exec(host, "stat", "-c", "%a %U", "/etc/aether/secrets.env").stdout.strip() == "600 root"
+        assert lab.pool.exec(host, "grep", "-rl", SECRET, "/etc", "/opt", "/var", check=False).stdout.split() == ["/etc/aether/secrets.env"]
+    status = lab.play("status", FIVE)
+    assert "TLS; certificates are good for n1 7.0 days" in status.text, status.tail()
+    lab.pool.exec("n1", "systemd-analyze", "security", "--no-pager", "--threshold=20", "aether.service")  # the unit is hardened, and the node stands it
+
+
+def test_another_secret_is_refused_before_anything_is_touched(lab):
+    result = lab.play("add_node", FIVE, ok=False, aether_cluster_secret=ANOTHER)
+    assert "comes from an authority that is not known here" in result.text and "othing was touched" in result.text, result.tail()
+    result = lab.play("add_node", FIVE, ok=False, aether_tls=False, aether_cluster_secret="")
+    assert "it speaks HTTPS there: name it with https://" in result.text and "othing was touched" in result.text, result.tail()
+    result = lab.play("site", THREE, ok=False, aether_cluster_secret=ANOTHER)
+    assert "comes from an authority that is not known here" in result.text and "othing was touched" in result.text and result.changed == 0, result.tail()
+    assert not lab.runs("n4")
+    lab.play("status", THREE)
+
+
+def test_what_the_product_would_ignore_is_refused(lab, tmp_path):
+    """Files of certificates, which v1 checks and does not use, a secret that is easily guessed, and keys of which none may do everything."""
+    files = {"aether_tls_%s" % name: str(tmp_path / name) for name in ("ca", "cert", "key")}
+    result = lab.play("preflight", FIVE, ok=False, aether_cluster_secret="sesame", aether_api_keys=[{"key": "key-that-may-read-4712", "name": "reader"}], **files)
+    for part in ("checks such files and then ignores them", "has 6 characters", "has none with the role ADMIN"):
+        assert part in result.text, result.tail()
+    assert result.changed == 0
+
+
+class Passing:
+    """What is there for a moment only, looked at again and again: command lines of this machine's processes, its sandbox hosts' among them, and files of a folder."""
+
+    def __init__(self, folder):
+        self.folder, self.lines, self.files, self.end = folder, set(), {}, threading.Event()
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self._look, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *unused):
+        self.end.set()
+        self.thread.join()
+
+    def _look(self):
+        while not self.end.wait(0.05):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    self.lines.add(path.read_bytes())
+            for path in self.folder.rglob("*"):
+                with contextlib.suppress(OSError):
+                    if path.is_file():
+                        self.files[path, path.stat().st_mtime_ns] = path.read_bytes()
+
+
+def test_no_secret_is_left_anywhere(lab, tmp_path, monkeypatch):
+    """Everything that a run prints, logs, caches or leaves in a folder, at its most talkative; the inventory has them, and the hosts' file for root."""
+    keys = [{"key": "key-that-may-all-4711", "name": "ops", "role": "ADMIN"}, {"key": "key-that-may-read-4712", "name": "reader"}]
+    words = [SECRET, "key-that-may-all-4711", "key-that-may-read-4712"]
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(lab, "more", {
+        "ANSIBLE_LOG_PATH": str(tmp_path / "log"), "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(tmp_path / "facts"),
+        "ANSIBLE_LOCAL_TEMP": str(temporary), "ANSIBLE_PIPELINING": "false", "TMPDIR": str(temporary),
+    })
+    for host in FIVE:
+        lab.pool.exec(host, "touch", "/run/before")
+    with Passing(temporary) as passing:
+        result = lab.play("add_node", FIVE, "-vvvv", "--diff", aether_api_keys=keys, aether_api_key=keys[0]["key"])
+        failed = lab.play("add_node", FIVE, "-vvvv", "--diff", ok=False, aether_api_keys=keys, aether_api_key=keys[1]["key"])
+    # The key of a reader: found by asking, not by the first write in the middle.
+    assert "The API key may not do what this needs, the role OPERATOR" in failed.text and "Refused, nothing was touched" in failed.text and failed.changed == 0
+    assert len(result.output) > 100000 and (tmp_path / "log").stat().st_size > 100000 and len(passing.lines) > 100 and passing.files, "so there was something to look through"
+    for word in words:
+        for what, text in (("stdout", result.output), ("stdout", failed.output), ("log", (tmp_path / "log").read_text())):
+            where = text.find(word)
+            assert where < 0, (what, text[max(0, where - 300) : where].splitlines()[-1:])
+        assert not [line for line in passing.lines if word.encode() in line]
+        assert not [path for (path, _), content in passing.files.items() if word.encode() in content]
+        for folder in (tmp_path, lab.folder / "state", Path.home() / ".ansible", Path("/dev/shm"), Path("/var/tmp")):
+            assert not [p for p in folder.rglob("*") if p.is_file() and word.encode() in p.read_bytes()], folder
+        for host in FIVE:
+            found = lab.pool.exec(host, "sh", "-c", "find / /run /tmp /dev/shm -xdev -type f -newer /run/before -exec grep -l -e %s {} + 2>/dev/null" % word, check=False).stdout.split()
+            assert [p for p in found if p != "/etc/aether/secrets.env"] == [], (host, found)
+            assert word not in lab.pool.exec(host, "journalctl", "--no-pager").stdout
+
+
+def test_tls_that_never_forms_is_recognised_and_explained(lab):
+    for host in FIVE:
+        lab._wipe(host)
+        lab.switch(host, tls_forms=False)
+    result = lab.play("site", THREE, ok=False, aether_ready_timeout=8)
+    assert "the handshake between the nodes fails, which it always does in this release once TLS is on" in result.text, result.tail()
+
+
+@pytest.fixture(scope="module")
+def made_with_authority(made, tmp_path_factory):
+    made.pool.down()
+    with Lab("t-tls", FIVE, tmp_path_factory.mktemp("tls-runbook"), time_factor=0.2, api="runbook", own_ca=True) as lab:
+        yield lab
+
+
+@pytest.fixture
+def runbook(made_with_authority):
+    made_with_authority.form_again(THREE)
+    yield made_with_authority
+
+
+def test_the_runbooks_api_with_a_private_authority(runbook):
+    """The nodes make their own keys, and nobody without a certificate of the authority gets in."""
+    lab = runbook
+    assert lab.play("authority", THREE).changed == 0 and lab.play("site", THREE).changed == 0
+    with lab.witness() as witness:
+        lab.play("add_node", FIVE)
+    lab.judge(witness)
+    assert lab.lists() == {h: FIVE for h in FIVE} and lab.active("n5") == 5
+    assert lab.pool.exec("n1", "stat", "-c", "%a %U", "/etc/aether/node.key").stdout.strip() == "400 aether"
+    assert oct((lab.authority / "ca.key").stat().st_mode)[-4:] == "0600" and b"ENCRYPTED" in (lab.authority / "ca.key").read_bytes()
+    assert "PRIVATE" not in "".join(p.read_text() for p in lab.folder.rglob("*.pem"))
+    assert lab.pool.exec("n1", "curl", "-skf", "https://127.0.0.1:8080/health", check=False).returncode != 0  # no certificate shown
+
+
+def test_a_certificate_that_ends(runbook):
+    """What is wrong is said as it is; one near its end is made anew by the next roll, and one that has ended by site.yml once its node is stopped."""
+    lab = runbook
+    for variables, said in (
+        ({"aether_client_cert": "", "aether_client_key": ""}, "it wants a client certificate and was shown none"),
+        ({"aether_ca_path": ""}, "comes from an authority that is not known here"),
+        ({"aether_tls": False}, "it speaks HTTPS there"),
+    ):
+        status = lab.play("status", THREE, **variables)
+        assert status.text.count(said) >= 3, status.tail()
+    status = lab.play("status", THREE)
+    assert "certificates are good for n1 36" in status.text and "Our own are good for" in status.text and "renewed by nobody but you" not in status.text, status.tail()
+    # For all the rest it is the node's own, and ends in twenty days.
+    aged = give_again(lab, "n1", -340, 20)
+    lab.wait(lambda: lab.at_one("n1", THREE), "n1 to be back")
+    status = lab.play("status", THREE)
+    assert "The certificate of n1 ends 20" in status.text and "rolling_restart" in status.text, status.tail()
+    lab.play("rolling_restart", THREE)
+    assert lab.pool.exec("n1", "cat", "/etc/aether/node.pem").stdout not in (aged, "")
+    status = lab.play("status", THREE)
+    assert "good for n1 36" in status.text and "renewed by nobody but you" not in status.text, status.tail()
+    give_again(lab, "n2", -340, -1)
+    lab.wait(lambda: ":8080 " in lab.pool.exec("n2", "ss", "-lntH").stdout, "n2 to be up")
+    refused = lab.play("rolling_restart", THREE, ok=False)
+    assert "its certificate is out of its time" in refused.text and "Refused, nothing was touched" in refused.text, refused.tail()
+    lab.pool.exec("n2", "systemctl", "stop", "aether")
+    lab.play("site", THREE)
+    lab.wait(lambda: lab.at_one("n2", THREE), "n2 to be back")
+
+
+def give_again(lab, host, begins, ends):
+    """Restart the node with the same certificate, but good from and to so many days from now; returns it."""
+    made = signed_again(lab.pool.exec(host, "cat", "/etc/aether/node.pem").stdout, lab.authority, begins, ends)
+    lab.pool.exec(host, "sh", "-c", "cat > /etc/aether/node.pem && systemctl restart aether", input=made)
+    return made
+
+
+def signed_again(certificate, authority, begins, ends):
+    """The same certificate, from and to so many days from now, by the same authority: PEM in, PEM out."""
+    old = x509.load_pem_x509_certificate(certificate.encode())
+    key = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), PASSPHRASE.encode())
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), x509.random_serial_number(), now + timedelta(days=begins), now + timedelta(days=ends))
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
