@@ -90,7 +90,11 @@ class Intents:
             os.replace(scratch, path)
             self._sync_directory()
         except OSError as error:
-            raise AetherError("intent", "What would have to be undone cannot be stored in %s (%s), so nothing is begun: set 'intent_path' to a directory that can be written." % (self.directory, error.strerror))
+            raise AetherError(
+                "intent",
+                "What would have to be undone cannot be stored in %s (%s), so nothing is begun: set 'intent_path' to a directory that can be written."
+                % (self.directory, error.strerror),
+            )
 
     def drop(self, node: str) -> None:
         self.found = [i for i in self.found if i["node"] != node]
@@ -160,7 +164,9 @@ def _read(path):
         with open(path, encoding="utf-8") as file:
             return _checked(json.load(file), path)
     except (OSError, ValueError) as error:
-        raise AetherError("intent", "The intent of an earlier drain in %s cannot be read (%s): look at it, put back by hand what it names, and remove it." % (path, error))
+        raise AetherError(
+            "intent", "The intent of an earlier drain in %s cannot be read (%s): look at it, put back by hand what it names, and remove it." % (path, error)
+        )
 
 
 def _checked(intent, where):

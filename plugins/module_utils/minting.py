@@ -77,7 +77,9 @@ def client_context(secret: str) -> ssl.SSLContext:
     Raises AetherError ``bad_input`` where the library is missing.
     """
     if x509 is None:
-        raise AetherError("bad_input", "Option 'cluster_secret' needs the Python library cryptography where the task runs: install it there (requirements.txt names it).")
+        raise AetherError(
+            "bad_input", "Option 'cluster_secret' needs the Python library cryptography where the task runs: install it there (requirements.txt names it)."
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=pem(authority(secret)[1]).decode())
     key, certificate = issued(secret, CLIENT, x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]))
@@ -115,5 +117,15 @@ def _builder(name, issuer, public_key):
 
 
 def _usage(**true):
-    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    names = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    )
     return x509.KeyUsage(**{name: true.get(name, False) for name in names})

@@ -67,8 +67,8 @@ def certificate_lines(certificates: Sequence[Mapping[str, Any]]) -> List[str]:
     for entry in known:
         if entry["seconds_left"] < RENEWAL_OVERDUE * DAY or entry.get("renewal") == "FAILED":
             lines.append(
-                "- The certificate of %s should have been renewed by itself (it says %s); look at its journal, and restart it before the certificate is out of its time: ansible-playbook pragmatica.aether.rolling_restart."
-                % (entry["node"], entry.get("renewal") or "nothing")
+                "- The certificate of %s should have been renewed by itself (it says %s); look at its journal, and restart it before the certificate is out of"
+                " its time: ansible-playbook pragmatica.aether.rolling_restart." % (entry["node"], entry.get("renewal") or "nothing")
             )
     return lines
 

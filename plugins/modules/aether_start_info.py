@@ -61,7 +61,8 @@ EXAMPLES = r"""
 RETURN = r"""
 start:
   description:
-    - C(running), whether the process runs; C(exit_code) of one that ended (128 and the number of the signal that ended it), else null; C(invocation), systemd's id of this start.
+    - C(running), whether the process runs; C(exit_code) of one that ended (128 and the number of the signal that ended it), else null; C(invocation),
+      systemd's id of this start.
     - C(listening), whether it listens on its management port; C(ports), who holds the C(cluster) and the C(gossip) port,
       with C(held_by) one of C(service), C(other), C(nobody), C(unknown), and the C(holder).
     - C(lines) of the journal, the first 128 and the last 32 KiB of them, and whether lines between are left out (C(truncated)).
@@ -92,7 +93,18 @@ from ..module_utils.startup import placeholders
 
 HEAD = 128 * 1024
 TAIL = 32 * 1024
-PROPERTIES = ("LoadState", "ActiveState", "SubState", "MainPID", "ExecMainCode", "ExecMainStatus", "InvocationID", "ControlGroup", "ExecStart", "WorkingDirectory")
+PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "MainPID",
+    "ExecMainCode",
+    "ExecMainStatus",
+    "InvocationID",
+    "ControlGroup",
+    "ExecStart",
+    "WorkingDirectory",
+)
 TCP_LISTEN = "0A"  # states as /proc/net has them
 UDP_BOUND = "07"
 KILLED = ("2", "3")  # ExecMainCode of a process that a signal ended
@@ -107,7 +119,10 @@ def properties(module, service):
     """What systemd says of the service, as text by name."""
     code, out, err = module.run_command(["systemctl", "show", service, "--property", ",".join(PROPERTIES)])
     if code != 0:
-        module.fail_json(msg="systemd on this host does not tell about the service %s: %s. Is it a systemd host, and the name right?" % (service, err.strip() or "no reason given"))
+        module.fail_json(
+            msg="systemd on this host does not tell about the service %s: %s. Is it a systemd host, and the name right?"
+            % (service, err.strip() or "no reason given")
+        )
     return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
 
