@@ -28,7 +28,8 @@ from .model import AetherError, Trouble
 
 try:
     import httpx
-    import httpcore  # noqa: F401  (httpx imports it with its first client: in every worker that Ansible forks, unless it is here before)
+    # httpx imports it with its first client: in every worker that Ansible forks, unless it is here before.
+    import httpcore  # noqa: F401  # pylint: disable=unused-import
 
     HTTPX_ERROR = None
 except ImportError as error:

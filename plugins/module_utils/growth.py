@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, FrozenSet, List, Optional, Tuple
 
-from .model import ACTIVE, ON_DUTY, Observation, View
+from .model import ACTIVE, ON_DUTY, Observation
 from .quorum import Verdict, judge
 
 LARGEST = 7

@@ -59,7 +59,7 @@ class Intents:
     def all(self) -> List[Dict[str, Any]]:
         """Every intent of this cluster, one per node; what is on this disk goes before what was found elsewhere."""
         known = {intent["node"]: intent for intent in self.found if self._ours(intent)}
-        known.update({intent["node"]: intent for intent, _ in self._files()})
+        known.update({found[0]["node"]: found[0] for found in self._files()})
         return [known[node] for node in sorted(known)]
 
     def get(self, node: str) -> Optional[Dict[str, Any]]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .config_rules import ENVIRONMENTS, java_findings, list_findings, peer_findings, port_findings, toml_findings
 from .listening import LISTENER
@@ -366,11 +366,11 @@ def _arrived(a, b, name, heard, port) -> Optional[bool]:
     return None if heard[b] is None else (a, name) in heard[b]
 
 
-def _passes(a, b, results, heard) -> bool:
-    """Whether anything at all is known to have got from ``a`` to ``b``: a question of a, or an answer to one of b."""
-    if heard[b] is not None and any(source == a for source, _name in heard[b]):
+def _passes(source, target, results, heard) -> bool:
+    """Whether anything at all is known to have got from ``source`` to ``target``: a question, or an answer to one of the target's."""
+    if heard[target] is not None and any(who == source for who, _name in heard[target]):
         return True
-    return any(p["result"] == "ok" for (x, y, _name), p in results.items() if {x, y} == {a, b})
+    return any(p["result"] == "ok" for (x, y, _name), p in results.items() if {x, y} == {source, target})
 
 
 def _blocked(a, b, names, both, judged, ports, seen) -> Finding:

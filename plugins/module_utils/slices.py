@@ -371,7 +371,7 @@ def failed(observation: Observation, verdict: Verdict, artifacts: Sequence[str])
     seen = layout(observation, verdict)
     if seen is None:
         return []
-    return [i for a in artifacts for _, i in sorted(seen.hosts.get(a, {}).items()) if i.state == FAILED]
+    return [hosts[n] for hosts in (seen.hosts.get(a, {}) for a in artifacts) for n in sorted(hosts) if hosts[n].state == FAILED]
 
 
 def shown_targets(observation: Observation, verdict: Verdict, artifact: str) -> FrozenSet[int]:

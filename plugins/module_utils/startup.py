@@ -230,14 +230,14 @@ def _peers(lines, answers, wanted):
     invented: List[str] = []
     dropped: List[str] = []
     if answers.has_lists:
-        ids = answers.core_nodes or frozenset(i for i, _, _ in entries if whole)
+        ids = answers.core_nodes or frozenset(entry[0] for entry in entries if whole)
         if by_id and ids:
             invented = sorted(ids - set(by_id) - {_own_id(lines, answers)[0]})
             renamed = {"node-" + "-".join(p.split(":")[1:]): i for i, p in by_id.items()}
             dropped = sorted(set(by_id) - ids - {renamed.get(i) for i in invented})
     elif whole:
         # Where ids are made up as a matter of course, an address is what tells a peer.
-        addresses = {"%s:%s" % (host, port) for _, host, port in entries}
+        addresses = {"%s:%s" % entry[1:] for entry in entries}
         dropped = sorted(i for i, p in by_id.items() if i != wanted.node_id and p.split(":", 1)[1] not in addresses)
     shown = line or "its list: %s" % ", ".join(sorted(answers.core_nodes))
     mend = "Write its unit again with the whole list, then stop the node and start it again."
@@ -267,8 +267,8 @@ def _at_localhost(entries, own):
     """Whether the node's own entry says 'localhost', where another address is wanted."""
     if own is None:
         return False
-    node, host, _ = own.split(":")
-    return host != "localhost" and any(i == node and h == "localhost" for i, h, _ in entries)
+    node, host = own.split(":")[:2]
+    return host != "localhost" and (node, "localhost") in (entry[:2] for entry in entries)
 
 
 def _api(answers, wanted):

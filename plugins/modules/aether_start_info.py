@@ -83,7 +83,6 @@ import hashlib
 import os
 import re
 import socket
-import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -222,19 +221,16 @@ def wait(module, service, port, timeout, settle):
         time.sleep(0.25)
 
 
-def journal(invocation):
+def journal(module, invocation):
     """(lines of this start, whether some in the middle are left out)."""
     if not invocation:
         return [], False
     command = ["journalctl", "--no-pager", "--quiet", "--output", "cat", "_SYSTEMD_INVOCATION_ID=" + invocation]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        head = process.stdout.read(HEAD)
-        truncated = bool(process.stdout.read(1))
-        process.kill()
-    lines = head.decode("utf-8", "replace").splitlines()
-    if not truncated:
+    head = module.run_command(["sh", "-c", '"$@" | head -c %d' % (HEAD + 1), "sh", *command], encoding=None)[1]
+    lines = head[:HEAD].decode("utf-8", "replace").splitlines()
+    if len(head) <= HEAD:
         return lines, False
-    tail = subprocess.run(command + ["--lines", "200"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout[-TAIL:]
+    tail = module.run_command([*command, "--lines", "200"], encoding=None)[1][-TAIL:]
     return lines[:-1] + tail.decode("utf-8", "replace").splitlines()[1:], True
 
 
@@ -313,7 +309,7 @@ def main():
     config = os.path.join(unit.get("WorkingDirectory") or "/", config) if config else ""
     text = read(config) if config else ""
     environment = dict(v.split("=", 1) for v in read("/proc/%s/environ" % unit["MainPID"]).split("\0") if "=" in v)
-    lines, truncated = journal(unit.get("InvocationID", ""))
+    lines, truncated = journal(module, unit.get("InvocationID", ""))
     pids = processes(unit)
     module.no_log_values.update(secrets(text, environment))
     module.exit_json(

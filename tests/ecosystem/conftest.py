@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -16,8 +17,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 GATES = ROOT / ".dev" / "gates"
-# What a network without the rest of the world lacks: ansible-test fetches get-pip.py, and ensurepip does the same.
+# What a network without the rest of the world lacks: ansible-test fetches get-pip.py, and ensurepip does the same; of one library it wants a commit, and
+# the release of that name does as well.
 GET_PIP = "import ensurepip; ensurepip.bootstrap()\n"
+FROM_ELSEWHERE = re.compile(r"^([\w-]+) @ https:\S+", re.M)
 
 
 class Environment:
@@ -28,7 +31,9 @@ class Environment:
         stamp, wanted = self.path / ".requirements", "\n".join(requirements)
         if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(self.path)], check=True)
-            subprocess.run([str(self.path / "bin" / "pip"), "install", "--quiet", "--pre", *requirements], check=True)
+            subprocess.run([str(self.path / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *requirements], check=True)
+            for file in self.path.glob("lib/python*/site-packages/ansible_test/_data/requirements/*.txt"):
+                file.write_text(FROM_ELSEWHERE.sub(r"\1", file.read_text(encoding="utf-8")), encoding="utf-8")
             stamp.write_text(wanted, encoding="utf-8")
 
     def run(self, *words: str, cwd=ROOT, **environ):
@@ -47,9 +52,11 @@ def tools():
 
 @pytest.fixture(scope="session")
 def tarball(tools):
-    code, text = tools.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(GATES / "built"), str(ROOT))
-    assert code == 0, text
-    return next((GATES / "built").glob("pragmatica-aether-*.tar.gz"))
+    subprocess.run(["rm", "-rf", str(GATES / "built")], check=True)
+    code, text = tools.run("ansible-galaxy", "collection", "build", "--output-path", str(GATES / "built"), str(ROOT))
+    assert code == 0 and "WARNING" not in text, text
+    (found,) = (GATES / "built").glob("pragmatica-aether-*.tar.gz")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -333,7 +333,10 @@ class Work:
         if self.session.check_mode:
             return
         try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=CLI_TIMEOUT, check=False)
+            # Not AnsibleModule.run_command: in Ansible's own process there is no AnsibleModule, and that one has no limit of time.
+            done = subprocess.run(  # pylint: disable=ansible-bad-function
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=CLI_TIMEOUT, check=False
+            )
         except subprocess.TimeoutExpired:
             self.said = "it did not end within %.0f s" % CLI_TIMEOUT
             return
@@ -581,7 +584,7 @@ class Work:
 
     def instances(self) -> Dict[str, Dict[str, str]]:
         """artifact -> node -> state of the slices concerned, by the best witness."""
-        _, hosts = slices.spread(self.look.observation, self.look.verdict)
+        hosts = slices.spread(self.look.observation, self.look.verdict)[1]
         return {a: dict(hosts.get(a, {})) for a in sorted(set(self.plan.wanted) | set(self.plan.gone))}
 
 

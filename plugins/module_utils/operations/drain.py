@@ -246,7 +246,7 @@ class Work:
     def make_room(self, scale) -> None:
         if self.state() != ON_DUTY:
             self.go_active("room can be made only while it is on duty")
-        wanted = {a: then for a, (_, then) in scale.items()}
+        wanted = {a: counts[1] for a, counts in scale.items()}
         for artifact, (now, then) in sorted(scale.items()):
             self.scale(artifact, then, "room for %s while %s is drained (was %d)" % (artifact, self.node, now))
 

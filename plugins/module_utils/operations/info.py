@@ -58,7 +58,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
         text = " ".join(r.sentence for r in verdict.explaining("majority"))
     result = common_result(
         session, look, waited, msg=text,
-        table=status_table(look.observation, verdict),
+        table=status_table(look.observation, verdict) + certificate_lines(document.get("certificate") or ()),
         slices=slices_per_node(look.observation, verdict),
         slice_table=slices.slice_table(look.observation, verdict),
         imbalance=slices.imbalance(look.observation, verdict)[1],
