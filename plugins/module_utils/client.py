@@ -68,12 +68,16 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Answer:
-    """``status`` and the JSON document (None where the answer is not JSON), plus the plain ``text`` (first 500 characters)."""
+    """``status`` and the JSON document (None where the answer is not JSON), plus the plain ``text`` (first 500 characters).
+
+    ``certificate``: the first and last moment of the one that was shown, in seconds since 1970; None without TLS, and where it was not verified.
+    """
 
     status: int
     document: Any
     text: str
     retry_after: str = ""
+    certificate: Optional[Tuple[float, float]] = None
 
     @property
     def error(self) -> str:
@@ -160,7 +164,9 @@ class Client:
         self.allow_writes = allow_writes
         self._sleep = sleep
         verify: Any = False
+        self.own_files: Tuple[str, ...] = ()  # with certificates of ours, and in use
         if any(e.url.startswith("https:") for e in self.endpoints):
+            self.own_files = tuple(filter(None, (ca_path, client_cert)))
             verify = _tls_context(ca_path, client_cert, client_key, cluster_secret, validate_certs)
         headers = {"Accept": "application/json"}
         if api_key:
@@ -352,7 +358,14 @@ def _answer(response, data):
         document = json.loads(text) if text else None
     except ValueError:
         document = None
-    return Answer(response.status_code, document, text[:500], response.headers.get("retry-after", ""))
+    return Answer(response.status_code, document, text[:500], response.headers.get("retry-after", ""), _certificate(response))
+
+
+def _certificate(response):
+    stream = response.extensions.get("network_stream")
+    tls = stream.get_extra_info("ssl_object") if stream else None
+    shown = tls.getpeercert() if tls else None
+    return (ssl.cert_time_to_seconds(shown["notBefore"]), ssl.cert_time_to_seconds(shown["notAfter"])) if shown else None
 
 
 def _retry_after(answer):

@@ -106,12 +106,7 @@ def plan_grow(observation: Observation, abandoned=(), allow_even=False, roll_lis
     voters = list(observation.voters)
     answering = {v.id: v for v in observation.answering()}
     if not answering:
-        plan.refusals.append(
-            Refusal(
-                "no_cluster",
-                "No node of the inventory answers: there is no cluster to grow. Form one with site.yml; if there ought to be one, look at the hosts first.",
-            )
-        )
+        _refuse_nobody(plan, "there is no cluster to grow. Form one with site.yml; if there ought to be one, look at the hosts first.")
         return plan
     _refuse_strangers(plan, observation, replacing, leaving)
     founders = _founders(observation, plan.verdict) - {i for i in replacing if i not in answering}
@@ -152,7 +147,7 @@ def plan_roll(observation: Observation, abandoned=(), restarted=()) -> Plan:
     plan = _plan("roll", observation, abandoned)
     answering = [v.id for v in observation.answering()]
     if not answering:
-        plan.refusals.append(Refusal("no_cluster", "No node of the inventory answers: there is nothing to restart. Start the cluster with site.yml."))
+        _refuse_nobody(plan, "there is nothing to restart. Start the cluster with site.yml.")
         return plan
     _refuse_strangers(plan, observation)
     dead = [i for i in observation.voters if i not in answering and i not in plan.to_finish]
@@ -293,8 +288,15 @@ def _refuse_strangers(plan: Plan, observation: Observation, replacing=(), leavin
 def refuse_wrong_members(plan) -> None:
     """What answers at a member's endpoint is not that member, or does not let us in. ``plan``: whatever has a verdict and refusals."""
     for reason in plan.verdict.reasons:
-        if reason.code in ("foreign", "wrong_id", "unauthorized"):
+        if reason.code in ("foreign", "wrong_id", "unauthorized", "tls"):
             plan.refusals.append(Refusal(reason.code, reason.sentence))
+
+
+def _refuse_nobody(plan: Plan, what: str) -> None:
+    """No member answers: who runs and can't be talked to is named, else there is ``what``."""
+    refuse_wrong_members(plan)
+    if not plan.refusals:
+        plan.refusals.append(Refusal("no_cluster", "No node of the inventory answers: %s" % what))
 
 
 def without_majority(verdict: Verdict) -> Refusal:

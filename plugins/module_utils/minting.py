@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What does a client need to be let in where it knows nothing but the cluster's secret?
+"""What does a client need to be let in where it knows nothing but the cluster's secret? And how long is a certificate good that nobody renews by itself?
 
 Every node derives the same certificate authority from the secret (docs/product.md 7), and so does this: the key is the same, the certificate is
 our own. With it a client certificate is made that lives for an hour, as long as a task may run. Nothing of it touches a disk.
@@ -14,7 +14,8 @@ import datetime
 import os
 import ssl
 import tempfile
-from typing import Tuple
+import time
+from typing import Any, Dict, Optional, Tuple
 
 from .model import AetherError
 
@@ -35,6 +36,8 @@ ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 AUTHORITY = "Aether Cluster CA"
 CLIENT = "pragmatica.aether"
 LIFE = datetime.timedelta(hours=1)
+DAY = 86400
+SOON = 30 * DAY  # a certificate in a file is to be replaced so long before its end, or in the last third of its time where that is shorter
 CLOCKS = datetime.timedelta(minutes=5)  # by so much the clock of a node may be behind
 
 
@@ -100,6 +103,31 @@ def load_chain(context: ssl.SSLContext, chain: bytes) -> None:
         file.write(chain)
         file.flush()
         context.load_cert_chain("/dev/fd/%d" % file.fileno())
+
+
+def by_hand(times: Optional[Tuple[float, float]]) -> Dict[str, Any]:
+    """What aether_info tells of a certificate that is a file: ``renewal`` is DUE when its end is near.
+
+    ``times``: first and last moment, in seconds since 1970; None: there is none.
+    """
+    if times is None:
+        return {"renewal": "NOT_CONFIGURED", "expires_at": None, "seconds_left": None, "last_renewal": None}
+    begin, end = times
+    left = int(end - time.time())
+    ends = datetime.datetime.fromtimestamp(end, datetime.timezone.utc).isoformat().replace("+00:00", "Z")
+    return {"renewal": "DUE" if left < min(SOON, (end - begin) / 3) else "BY_HAND", "expires_at": ends, "seconds_left": left, "last_renewal": None}
+
+
+def times_of(path: str) -> Optional[Tuple[float, float]]:
+    """First and last moment at which all certificates in a file of PEM are good, in seconds since 1970; None without the library, or without any."""
+    if x509 is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            found = x509.load_pem_x509_certificates(file.read())
+    except (OSError, ValueError):
+        return None
+    return max(c.not_valid_before_utc.timestamp() for c in found), min(c.not_valid_after_utc.timestamp() for c in found)
 
 
 def _builder(name, issuer, public_key):

@@ -181,7 +181,8 @@ document:
     - C(metrics), each C(node) with C(cpu) and C(heap) from 0 to 1, C(heap_used) and C(heap_max) in bytes. C(thresholds), each C(metric) with C(warning) and
       C(critical).
     - C(alerts) with the lists C(active) and C(history). C(events), each with C(timestamp), C(type), C(severity), C(summary), C(details).
-    - C(certificate), each C(node) with C(renewal), and null without one, C(expires_at), C(seconds_left), C(last_renewal).
+    - C(certificate), each C(node) with C(renewal), and null without one, C(expires_at), C(seconds_left), C(last_renewal). C(renewal) is the node's own word,
+      and C(BY_HAND) or, near its end, C(DUE) for one that is a file. C(own_certificates), the same for each C(file) of O(ca_path) and O(client_cert).
   returned: always
   type: dict
   sample:

@@ -42,9 +42,12 @@ def main(argv) -> int:
     parser = argparse.ArgumentParser(prog="bin/bench", description="Measure. " + listed + ".")
     parser.add_argument("name", choices=list(BENCHMARKS))
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.add_argument("--tls", action="store_true", help="gate: measure it on members with TLS, too")
     options = parser.parse_args(argv)
+    if options.tls and options.name != "gate":
+        parser.error("--tls goes with gate")
     before = conditions()
-    figures = BENCHMARKS[options.name].measure(say)
+    figures = BENCHMARKS[options.name].measure(say, **({"tls": True} if options.tls else {}))
     figures["conditions"] = dict(before, **figures.get("conditions", {}))
     if options.json:
         print(json.dumps(dict(figures, benchmark=options.name)))

@@ -25,7 +25,7 @@ IDENTITIES = ("nodeId", "id", "name", "artifact", "type", "method")
 FREE = re.compile(
     r"\.(updatedAt|timestamp|deployedAt|uptimeSeconds|summary|metricsNodeCount)$|"
     r"^\.sliceCount$|\.(cpu\.usage|heap\.used|heap\.max|heap\.usage|mgmt\.port)$|\.details\.\w+$|"
-    r"\.(app-http\.port|cluster\.ports\.\w+)$|^\.(md5|sha1)$"
+    r"\.(app-http\.port|cluster\.ports\.\w+)$|^\.(md5|sha1|expiresAt|secondsUntilExpiry|lastRenewalAt)$"
 )
 # Documents of measurements: nothing but their make is compared.
 MEASURED = ("/api/metrics", "/api/artifact-metrics")
@@ -34,7 +34,7 @@ PLACEMENT = re.compile(r"\.instances$")
 
 
 class Exchange(NamedTuple):
-    """``status`` None: nothing came back before the recorder gave up. ``body``: JSON document or text."""
+    """``status`` None: nothing came back before the recorder gave up; ``body`` is then what went wrong. Else it is a JSON document or text."""
 
     release: str
     scenario: str
@@ -76,7 +76,7 @@ def exchanges(release: str, scenario: str, *patterns: str) -> List[Exchange]:
         request, response = document["request"], document["response"]
         found.append(Exchange(
             release, scenario, path.stem, document["node"], request["method"], request["path"], dict(request["headers"] or {}),
-            _sent(request["body"]), response["status"], response["headers"].get("content-type", ""), response["body"],
+            _sent(request["body"]), response["status"], response["headers"].get("content-type", ""), response["body"] if response["status"] else response.get("error", ""),
         ))
     return found
 
@@ -120,9 +120,11 @@ class Timeline:
 
 
 def compare(exchange: Exchange, answer: Answer) -> List[Difference]:
-    """Status, content type, and the body's keys, types and values (but FREE ones)."""
+    """Status, content type, and the body's keys, types and values (but FREE ones); where TLS did not come about, for which reason."""
     if exchange.status != answer.status:
         return [Difference("status", "recorded %s, got %s: %s" % (exchange.status, answer.status, str(answer.body)[:120]))]
+    if exchange.status is None and alert(exchange.body) != alert(answer.body):
+        return [Difference("alert", "recorded %r, got %r" % (exchange.body, answer.body))]
     found = []
     if exchange.content_type.lower() != answer.content_type.lower():
         found.append(Difference("content-type", "recorded %r, got %r" % (exchange.content_type, answer.content_type)))
@@ -131,6 +133,12 @@ def compare(exchange: Exchange, answer: Answer) -> List[Difference]:
     elif exchange.status == 404 and exchange.body and exchange.body != answer.body:
         found.append(Difference("", "recorded %r, got %r" % (exchange.body, answer.body)))
     return found
+
+
+def alert(text: Any) -> str:
+    """The reason in the error of a TLS handshake, as Python's ssl names it; empty where it is another error, or none."""
+    found = re.search(r"\[SSL: (\w+)\]", str(text))
+    return found.group(1) if found else ""
 
 
 def _placed(exchange: Exchange, answer: Answer):

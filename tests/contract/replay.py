@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import http.client
 import json
+import ssl
 import time
 from collections import Counter, defaultdict
 from fnmatch import fnmatchcase
@@ -31,6 +32,7 @@ class Replay:
         self.covered: List[Exchange] = [e for s in scenarios for e in exchanges(release, s)]
         self.open: Dict[str, Exchange] = {e.where: e for e in self.covered}
         self.app_ports: Dict[str, int] = {}
+        self.contexts: Dict[str, ssl.SSLContext] = {}  # with TLS: pattern of an exchange's name -> what it is asked with; the first that fits
         self.used: set = set()  # (entry, exchange)
         self.unexplained: List[str] = []
 
@@ -63,13 +65,19 @@ class Replay:
 
     def ask(self, exchange, timeout) -> Answer:
         port = self.app_ports[exchange.node] if exchange.name.startswith("app-port") else self.cluster.ports[exchange.node][1]
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        if self.contexts:
+            context = next(c for pattern, c in self.contexts.items() if fnmatchcase(exchange.name, pattern))
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=context)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
         try:
             connection.request(exchange.method, exchange.path, exchange.request_body, exchange.headers)
             response = connection.getresponse()
             content_type, data = response.headers.get("content-type", ""), response.read().decode()
         except TimeoutError:
             return Answer(None, "", "")
+        except ssl.SSLError as error:
+            return Answer(None, "", str(error))
         finally:
             connection.close()
         return Answer(response.status, content_type, json.loads(data) if content_type.startswith("application/json") else data)

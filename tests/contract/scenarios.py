@@ -9,14 +9,17 @@ Each is called with a cluster of which nothing runs, and a Replay that repeats w
 
 from __future__ import annotations
 
+import ssl
 import time
 from typing import Callable, Dict, List, NamedTuple, Tuple
 
 import pytest
 from simnode.testing import SimCluster, free_ports
+from simnode.tls import Certificate
 
 FACTOR = 0.045
 FOUNDERS = ["node1", "node2", "node3"]
+SECRET, ANOTHER = "a-secret-of-the-cluster", "a-secret-of-another-one"
 KEYS = {"admin-key-0001": "ADMIN", "operator-key-0001": "OPERATOR", "viewer-key-0001": "VIEWER"}
 ECHO = "org.example.rc1:echo-slice-echo-service:1.0.0"
 # What most of the recorded clusters ran with; one table per key follows.
@@ -40,22 +43,23 @@ KEY = '[app-http.api-keys.%s]\nname = "%s"\nroles = ["service"]\nauthorization_r
 
 
 class Scenario(NamedTuple):
-    """``claims``: (release, recorded scenarios) that it repeats."""
+    """``claims``: (release, recorded scenarios) that it repeats. ``secret``: the cluster has TLS from it."""
 
     name: str
     claims: List[Tuple[str, Tuple[str, ...]]]
     size: int
+    secret: str
     act: Callable
 
 
 SCENARIOS: List[Scenario] = []
 
 
-def scenario(size: int = 3, **claims):
+def scenario(size: int = 3, secret: str = "", **claims):
     """Register a set-up with its claims by release, names separated by blanks."""
 
     def register(act):
-        SCENARIOS.append(Scenario(act.__name__, [(release, tuple(names.split())) for release, names in claims.items()], size, act))
+        SCENARIOS.append(Scenario(act.__name__, [(release, tuple(names.split())) for release, names in claims.items()], size, secret, act))
         return act
 
     return register
@@ -413,6 +417,59 @@ def who_may_do_what(cluster, replay):
     replay("auth", "env-keys-*")
 
 
+# --- TLS: the management ports let in whom the secret's authority has signed, and the nodes never find each other -------------------------
+
+
+def alone(cluster, secrets) -> None:
+    """Start the founders with these secrets at once, and wait until each answers."""
+    for node, secret in zip(FOUNDERS, secrets):
+        cluster.start(node, tls_forms=False, secret_of_its_own=secret)
+    for node in list(cluster.nodes):
+        cluster.wait(lambda: cluster.nodes[node].http.answering, node)
+
+
+def asking(secret, shown=None, verify=True, strict=False) -> ssl.SSLContext:
+    """Of a client that trusts the authority of ``secret`` and shows a certificate from ``shown``, or none."""
+    context = Certificate(shown, "somebody", "localhost").as_client() if shown else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=Certificate(secret, "somebody", "localhost").root.decode())
+    if strict:
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+@scenario(secret=SECRET, rc1="tls")
+def who_is_let_in_with_tls(cluster, replay):
+    alone(cluster, [SECRET] * 3)
+    replay.contexts = {
+        "client-cert-of-other-secret": asking(SECRET, ANOTHER),
+        "no-client-cert-*": asking(SECRET),
+        "strict-x509-*": asking(SECRET, SECRET, strict=True),
+        "unverified-no-client-cert": asking(SECRET, verify=False),
+        "unverified-with-client-cert": asking(SECRET, SECRET, verify=False),
+        "*": asking(SECRET, SECRET),
+    }
+    replay("tls")
+
+
+@scenario(secret=SECRET, rc1="tls-wrong-secret")
+def a_node_of_another_secret(cluster, replay):
+    alone(cluster, [SECRET, SECRET, ANOTHER])
+    replay.contexts = {"wrong-*": asking(ANOTHER, ANOTHER), "*": asking(SECRET, SECRET)}
+    replay("tls-wrong-secret")
+
+
+@scenario(secret=SECRET, rc1="tls-plain-node")
+def a_node_without_tls(cluster, replay):
+    cluster.secret = ""
+    cluster.start("node3")
+    cluster.secret = SECRET
+    alone(cluster, [SECRET, SECRET])
+    replay.contexts = {"*": asking(SECRET, SECRET)}
+    replay("tls-plain-node")
+
+
 @scenario(rc1="mutations")
 def settings_of_the_cluster(cluster, replay):
     cluster.start_all()
@@ -428,8 +485,8 @@ def settings_of_the_cluster(cluster, replay):
     replay("mutations")
 
 
-def fresh_cluster(size: int) -> SimCluster:
-    cluster = SimCluster(0, time_factor=FACTOR)
+def fresh_cluster(size: int, secret: str = "") -> SimCluster:
+    cluster = SimCluster(0, time_factor=FACTOR, secret=secret)
     for number in range(1, size + 1):
         cluster.add_member("node%d" % number)
     return cluster

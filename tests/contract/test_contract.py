@@ -22,7 +22,7 @@ RUNS = [(release, names, s) for s in SCENARIOS for release, names in s.claims]
 
 @pytest.mark.parametrize("release, names, scenario", RUNS, ids=["%s-%s" % (release, s.name) for release, _, s in RUNS])
 def test_replay(release, names, scenario):
-    with fresh_cluster(scenario.size) as cluster:
+    with fresh_cluster(scenario.size, scenario.secret) as cluster:
         replay = Replay(release, cluster, *names)
         scenario.act(cluster, replay)
         replay.finish()

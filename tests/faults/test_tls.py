@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from lab import Lab
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from lab import PASSPHRASE, Lab
 
 THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
 SECRET, ANOTHER = "sesame-of-the-cluster-4711", "sesame-of-another-one-4712"
@@ -39,7 +42,8 @@ def test_it_forms_grows_and_restarts_with_the_secret_alone(lab):
         assert lab.pool.exec(host, "stat", "-c", "%a %U", "/etc/aether/secrets.env").stdout.strip() == "600 root"
         assert lab.pool.exec(host, "grep", "-rl", SECRET, "/etc", "/opt", "/var", check=False).stdout.split() == ["/etc/aether/secrets.env"]
     status = lab.play("status", FIVE)
-    assert "TLS" in status.text, status.tail()
+    assert "TLS; certificates are good for n1 7.0 days" in status.text, status.tail()
+    lab.pool.exec("n1", "systemd-analyze", "security", "--no-pager", "--threshold=20", "aether.service")  # the unit is hardened, and the node stands it
 
 
 def test_another_secret_is_refused_before_anything_is_touched(lab):
@@ -47,15 +51,28 @@ def test_another_secret_is_refused_before_anything_is_touched(lab):
     assert "comes from an authority that is not known here" in result.text and "othing was touched" in result.text, result.tail()
     result = lab.play("add_node", FIVE, ok=False, aether_tls=False, aether_cluster_secret="")
     assert "it speaks HTTPS there: name it with https://" in result.text and "othing was touched" in result.text, result.tail()
+    result = lab.play("site", THREE, ok=False, aether_cluster_secret=ANOTHER)
+    assert "comes from an authority that is not known here" in result.text and "othing was touched" in result.text and result.changed == 0, result.tail()
     assert not lab.runs("n4")
     lab.play("status", THREE)
 
 
-class Processes:
-    """The command lines of all processes of this machine, its sandbox hosts' among them, again and again."""
+def test_what_the_product_would_ignore_is_refused(lab, tmp_path):
+    """Files of certificates, which v1 checks and does not use, a secret that is easily guessed, and keys of which none may do everything."""
+    files = {"aether_tls_%s" % name: str(tmp_path / name) for name in ("ca", "cert", "key")}
+    result = lab.play("preflight", FIVE, ok=False, aether_cluster_secret="sesame", aether_api_keys=[{"key": "key-that-may-read-4712", "name": "reader"}], **files)
+    for part in ("checks such files and then ignores them", "has 6 characters", "has none with the role ADMIN"):
+        assert part in result.text, result.tail()
+    assert result.changed == 0
+
+
+class Passing:
+    """What is there for a moment only, looked at again and again: command lines of this machine's processes, its sandbox hosts' among them, and files of a folder."""
+
+    def __init__(self, folder):
+        self.folder, self.lines, self.files, self.end = folder, set(), {}, threading.Event()
 
     def __enter__(self):
-        self.seen, self.end = set(), threading.Event()
         self.thread = threading.Thread(target=self._look, daemon=True)
         self.thread.start()
         return self
@@ -68,35 +85,41 @@ class Processes:
         while not self.end.wait(0.05):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with contextlib.suppress(OSError):
-                    self.seen.add(path.read_bytes())
+                    self.lines.add(path.read_bytes())
+            for path in self.folder.rglob("*"):
+                with contextlib.suppress(OSError):
+                    if path.is_file():
+                        self.files[path, path.stat().st_mtime_ns] = path.read_bytes()
 
 
-def test_no_secret_is_left_anywhere(lab, tmp_path):
+def test_no_secret_is_left_anywhere(lab, tmp_path, monkeypatch):
     """Everything that a run prints, logs, caches or leaves in a folder, at its most talkative; the inventory has them, and the hosts' file for root."""
     keys = [{"key": "key-that-may-all-4711", "name": "ops", "role": "ADMIN"}, {"key": "key-that-may-read-4712", "name": "reader"}]
     words = [SECRET, "key-that-may-all-4711", "key-that-may-read-4712"]
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    lab.more = {
+    monkeypatch.setattr(lab, "more", {
         "ANSIBLE_LOG_PATH": str(tmp_path / "log"), "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(tmp_path / "facts"),
-        "ANSIBLE_LOCAL_TEMP": str(temporary), "ANSIBLE_KEEP_REMOTE_FILES": "0", "TMPDIR": str(temporary),
-    }
-    marks = {h: lab.pool.exec(h, "touch", "/run/before") for h in FIVE}
-    assert marks
-    with Processes() as processes:
+        "ANSIBLE_LOCAL_TEMP": str(temporary), "ANSIBLE_PIPELINING": "false", "TMPDIR": str(temporary),
+    })
+    for host in FIVE:
+        lab.pool.exec(host, "touch", "/run/before")
+    with Passing(temporary) as passing:
         result = lab.play("add_node", FIVE, "-vvvv", "--diff", aether_api_keys=keys, aether_api_key=keys[0]["key"])
-        failed = lab.play("add_node", FIVE, "-vvvv", "--diff", ok=False, aether_api_keys=[dict(keys[0], role="VIEWER")], aether_api_key=keys[1]["key"])
-    lab.more = {}
-    assert "has none with the role ADMIN" in failed.text
-    assert len(result.output) > 100000 and (tmp_path / "log").stat().st_size > 100000 and len(processes.seen) > 100, "so there was something to look through"
+        failed = lab.play("add_node", FIVE, "-vvvv", "--diff", ok=False, aether_api_keys=keys, aether_api_key=keys[1]["key"])
+    # The key of a reader: found by asking, not by the first write in the middle.
+    assert "The API key may not do what this needs, the role OPERATOR" in failed.text and "Refused, nothing was touched" in failed.text and failed.changed == 0
+    assert len(result.output) > 100000 and (tmp_path / "log").stat().st_size > 100000 and len(passing.lines) > 100 and passing.files, "so there was something to look through"
     for word in words:
         for what, text in (("stdout", result.output), ("stdout", failed.output), ("log", (tmp_path / "log").read_text())):
             where = text.find(word)
             assert where < 0, (what, text[max(0, where - 300) : where].splitlines()[-1:])
-        assert not [p for p in processes.seen if word.encode() in p]
-        assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.parent.name != "state" and word.encode() in p.read_bytes()]
+        assert not [line for line in passing.lines if word.encode() in line]
+        assert not [path for (path, _), content in passing.files.items() if word.encode() in content]
+        for folder in (tmp_path, lab.folder / "state", Path.home() / ".ansible", Path("/dev/shm"), Path("/var/tmp")):
+            assert not [p for p in folder.rglob("*") if p.is_file() and word.encode() in p.read_bytes()], folder
         for host in FIVE:
-            found = lab.pool.exec(host, "sh", "-c", "find / -xdev -type f -newer /run/before -exec grep -l -e %s {} + 2>/dev/null" % word, check=False).stdout.split()
+            found = lab.pool.exec(host, "sh", "-c", "find / /run /tmp /dev/shm -xdev -type f -newer /run/before -exec grep -l -e %s {} + 2>/dev/null" % word, check=False).stdout.split()
             assert [p for p in found if p != "/etc/aether/secrets.env"] == [], (host, found)
             assert word not in lab.pool.exec(host, "journalctl", "--no-pager").stdout
 
@@ -128,7 +151,26 @@ def test_the_runbooks_api_with_a_private_authority(runbook):
     assert lab.pool.exec("n1", "stat", "-c", "%a %U", "/etc/aether/node.key").stdout.strip() == "400 aether"
     assert "PRIVATE" not in "".join(p.read_text() for p in lab.folder.rglob("*.pem"))
     assert lab.pool.exec("n1", "curl", "-skf", "https://127.0.0.1:8080/health", check=False).returncode != 0  # no certificate shown
-    before = lab.pool.exec("n1", "cat", "/etc/aether/node.pem").stdout
-    lab.play("rolling_restart", FIVE, aether_tls_renew_days=400)
-    assert lab.pool.exec("n1", "cat", "/etc/aether/node.pem").stdout != before
-    lab.play("status", FIVE)
+    status = lab.play("status", FIVE)
+    assert "certificates are good for n1 36" in status.text and "Our own are good for" in status.text and "renewed by nobody but you" not in status.text, status.tail()
+    # One that ends in twenty days, and is the node's for all the rest.
+    aged = signed_again(lab.pool.exec("n1", "cat", "/etc/aether/node.pem").stdout, lab.authority, -340, 20)
+    lab.pool.exec("n1", "sh", "-c", "cat > /etc/aether/node.pem && systemctl restart aether", input=aged)
+    lab.wait(lambda: lab.at_one("n1", FIVE), "n1 to be back")
+    status = lab.play("status", FIVE)
+    assert "The certificate of n1 ends 20" in status.text and "rolling_restart" in status.text, status.tail()
+    lab.play("rolling_restart", FIVE)
+    assert lab.pool.exec("n1", "cat", "/etc/aether/node.pem").stdout not in (aged, "")
+    status = lab.play("status", FIVE)
+    assert "good for n1 36" in status.text and "renewed by nobody but you" not in status.text, status.tail()
+
+
+def signed_again(certificate, authority, begins, ends):
+    """The same certificate, from and to so many days from now, by the same authority: PEM in, PEM out."""
+    old = x509.load_pem_x509_certificate(certificate.encode())
+    key = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), PASSPHRASE.encode())
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), x509.random_serial_number(), now + timedelta(days=begins), now + timedelta(days=ends))
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

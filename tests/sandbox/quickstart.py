@@ -94,7 +94,7 @@ def why_no_tls(options) -> str:
         return "" if options.tls else "as you said"
     if options.jar:
         return "for the releases that there are never form a cluster with TLS (docs/product.md 7); --tls does it anyway"
-    return "" if options.api == V1 else "for the simulated node with the runbook's API has none"
+    return "" if options.api == V1 else "so that the runbook's own commands work as they stand"
 
 
 def own_certificate(secret: str) -> None:
@@ -192,7 +192,7 @@ def main(argv: List[str]) -> int:
     if options.cache and not options.down:
         parser.error("--cache goes with --down")
     if options.tls and options.api != V1:
-        parser.error("--tls: the simulated node with the runbook's API has none")
+        parser.error("--tls goes with --api v1: with TLS the runbook's own commands would not work")
     for name in ("jar", "blueprint"):
         path = getattr(options, name)
         if path and not Path(path).is_file():

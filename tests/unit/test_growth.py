@@ -113,6 +113,12 @@ def test_a_voter_the_inventory_lacks_is_refused():
     assert "not_in_inventory" in refused(plan_grow(seen)) and "not_in_inventory" in refused(plan_bootstrap(seen))
 
 
+def test_members_that_run_and_cannot_be_talked_to_are_not_taken_for_missing_ones():
+    for plan in (plan_bootstrap, plan_grow, plan_roll):
+        assert refused(plan(cluster(*[gone(n, "tls") for n in THREE]))) == {"tls"}
+    assert "tls" in refused(plan_grow(founders(gone("n4", "tls"), gone("n5"))))
+
+
 def test_no_cluster_is_refused_with_the_play_to_use():
     (refusal,) = plan_grow(cluster(*[gone(n) for n in FIVE])).refusals
     assert refusal.code == "no_cluster" and "site.yml" in refusal.sentence

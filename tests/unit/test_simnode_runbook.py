@@ -133,14 +133,17 @@ def test_what_it_cannot_do_is_refused_in_one_sentence(arguments, words):
     assert caught.value.code == 1 and len(caught.value.lines) == 1 and words in caught.value.lines[0]
 
 
-def test_certificates_are_refused_and_a_file_without_them_is_not(tmp_path):
+def test_a_file_names_all_certificates_or_none(tmp_path):
     file = tmp_path / "aether.toml"
     file.write_text('[node]\nheap = "256m"\n')
     assert read_runbook(["--node-id=a", "--config=%s" % file]).size == 1
     file.write_text('[tls]\ncert_path = "node.pem"\n')
     with pytest.raises(Exit) as caught:
         read_runbook(["--node-id=a", "--config=%s" % file])
-    assert "asks for TLS" in caught.value.lines[0]
+    assert caught.value.lines == ["The table [tls] of %s lacks ca_path, key_path." % file]
+    file.write_text('[tls]\nca_path = "ca.pem"\ncert_path = "node.pem"\nkey_path = "node.key"\n')
+    settings = read_runbook(["--node-id=a", "--config=%s" % file])
+    assert settings.tls and settings.tls_files == ("ca.pem", "node.pem", "node.key")
 
 
 def test_its_log_passes_the_look_after_a_start(three):

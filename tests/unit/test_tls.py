@@ -13,10 +13,11 @@ import json
 import ssl
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils import minting
-from ansible_collections.pragmatica.aether.plugins.module_utils.client import Client, Endpoint, EndpointTrouble
+from ansible_collections.pragmatica.aether.plugins.module_utils.client import Client, Endpoint, EndpointTrouble, _tls_trouble
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import info, quorum_check
 from ansible_collections.pragmatica.aether.plugins.module_utils.report import certificate_lines
@@ -24,6 +25,7 @@ from cryptography import x509
 from fakes import run
 from simnode.testing import SimCluster
 
+RECORDINGS = Path(__file__).resolve().parents[1] / "recordings" / "rc1" / "tls"
 SECRET, ANOTHER = "correct horse battery staple", "wrong horse"
 
 
@@ -165,6 +167,15 @@ def test_the_wrong_scheme_either_way(node, plain):
     assert found.kind == "tls" and "it speaks HTTPS there" in found.text
 
 
+@pytest.mark.parametrize(("recording", "part"), [
+    ("no-client-cert-GET-health-live", "wants a client certificate and was shown none"), ("unverified-no-client-cert", "wants a client certificate and was shown none"),
+    ("client-cert-of-other-secret", "refuses the client certificate"),
+])
+def test_the_words_of_the_product_itself(recording, part):
+    said = json.loads((RECORDINGS / (recording + ".json")).read_text())["response"]["error"]
+    assert part in _tls_trouble(Endpoint("https://10.0.0.1:8080"), OSError(said), 1.0)
+
+
 def test_a_library_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(minting, "x509", None)
     with pytest.raises(AetherError, match="needs the Python library cryptography"):
@@ -229,6 +240,32 @@ def test_a_renewal_that_does_not_come_is_marked():
     assert len(lines) == 2 and "The certificate of n2 should have been renewed" in lines[1]
 
 
+def test_the_end_of_a_certificate_in_a_file(node, tmp_path):
+    now = time.time()
+    near, far = minting.by_hand((now - 70 * 86400, now + 29 * 86400)), minting.by_hand((now - 70 * 86400, now + 31 * 86400))
+    assert (near["renewal"], far["renewal"]) == ("DUE", "BY_HAND") and abs(near["seconds_left"] - 29 * 86400) < 5
+    assert minting.by_hand((now - 1, now + 86400))["renewal"] == "BY_HAND" and minting.by_hand((now - 86400, now + 3600))["renewal"] == "DUE"
+    assert minting.by_hand(None)["seconds_left"] is None
+    # As it is shown, and as it is in a file.
+    client = Client([Endpoint("https://127.0.0.1:%d" % node, "n1")], cluster_secret=SECRET)
+    shown = minting.by_hand(client.read(client.endpoints[0], "/health").certificate)
+    client.close()
+    assert 3500 < shown["seconds_left"] <= 3600 and shown["renewal"] == "BY_HAND"
+    (tmp_path / "own.pem").write_bytes(minting.pem(minting.authority(SECRET)[1]) + minting.pem(minting.issued(SECRET, "somebody")[1]))
+    assert 3500 < minting.by_hand(minting.times_of(str(tmp_path / "own.pem")))["seconds_left"] <= 3600
+    assert minting.times_of(str(tmp_path / "none.pem")) is None
+
+
+def test_a_certificate_in_a_file_that_is_near_its_end_is_marked():
+    due, fine = {"seconds_left": 100000, "renewal": "DUE", "expires_at": "2027-01-01T00:00:00Z"}, {"seconds_left": 100000, "renewal": "BY_HAND", "expires_at": "2027-01-01T00:00:00Z"}
+    assert certificate_lines([dict(fine, node="n1")], [dict(fine, file="own.pem")]) == ["TLS; certificates are good for n1 1.2 days", "Our own are good for own.pem 1.2 days"]
+    lines = certificate_lines([dict(fine, node="n1"), dict(due, node="n2")], [dict(due, file="own.pem")])
+    assert len(lines) == 4 and "of n2 ends 2027-01-01T00:00:00Z" in lines[2] and "aether_tls_cert" in lines[2] and "in own.pem ends" in lines[3] and "authority" in lines[3]
+
+
 def test_the_certificate_of_a_node_is_shown(cluster):
-    found = run(info, cluster, cluster_secret=SECRET, gather=["certificate"])["document"]["certificate"]
+    result = run(info, cluster, cluster_secret=SECRET, gather=["certificate"])
+    assert "TLS; certificates are good for n1 7.0 days, n2 7.0 days, n3 7.0 days" in result["table"]
+    found = result["document"]["certificate"]
+    assert result["document"]["own_certificates"] == []
     assert [c["node"] for c in found] == ["n1", "n2", "n3"] and all(600000 < c["seconds_left"] <= 604800 and c["renewal"] == "HEALTHY" for c in found)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Tuple
 
 from ..client import Answer, Client, Endpoint, EndpointTrouble, json_of
+from ..minting import by_hand
 from ..model import Instance, View
 
 NAME = "runbook"
@@ -92,7 +93,12 @@ def metrics(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
     return {"cpu": found.get("cpu.usage"), "heap": found.get("heap.usage"), "heap_used": None, "heap_max": None}
 
 
-TELLS = {"metrics": ("member", metrics)}
+def certificate(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
+    """The member's own, as it shows it: it is a file, and says nothing of itself (docs/product.md 10)."""
+    return by_hand(client.read(endpoint, HEALTH, accept=(200, 503)).certificate)
+
+
+TELLS = {"metrics": ("member", metrics), "certificate": ("member", certificate)}
 
 
 def _health(client, endpoint):

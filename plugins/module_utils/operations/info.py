@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from .. import placement, slices
 from ..client import EndpointTrouble
+from ..minting import by_hand, times_of
 from ..model import ACTIVE, AetherError, Observation
 from ..placement import layout, witnesses
 from ..query import Query
@@ -58,7 +59,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
         text = " ".join(r.sentence for r in verdict.explaining("majority"))
     result = common_result(
         session, look, waited, msg=text,
-        table=status_table(look.observation, verdict) + certificate_lines(document.get("certificate") or ()),
+        table=status_table(look.observation, verdict) + certificate_lines(document.get("certificate") or (), document.get("own_certificates") or ()),
         slices=slices_per_node(look.observation, verdict),
         slice_table=slices.slice_table(look.observation, verdict),
         imbalance=slices.imbalance(look.observation, verdict)[1],
@@ -145,6 +146,8 @@ def gather(session: Session, look: Look, wanted) -> Tuple[Dict[str, Any], List[s
             troubles.append("The API '%s' does not tell %s." % (session.dialect.NAME, subset))
         else:
             document[subset] = _asked(session, look, subset, troubles)
+    if "certificate" in wanted:
+        document["own_certificates"] = [dict({"file": path}, **by_hand(times_of(path))) for path in session.client.own_files]
     return document, troubles
 
 

@@ -28,7 +28,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .api import Api
 from .http import HttpServer
 from .runbook import RunbookApi
-from .settings import RUNBOOK, Exit, Settings, log_line
+from .settings import RUNBOOK, Exit, Settings, log_line, node_info
 from .slices import SliceEngine
 from .store import Inactive, Store, wall_ms
 from .switches import Switches
@@ -256,11 +256,13 @@ class Node(asyncio.DatagramProtocol):
         return self.settings.tls and not self.switches.tls_forms
 
     def _say_shut_off(self):
+        own = node_info(self.id, *self.settings.peers.get(self.id, ("localhost", self.settings.cluster_port)))
         for entry, (host, port) in self._addresses.items():
-            if entry != self.id:
-                self.say("%s [] WARN  o.p.c.n.q.QuicClusterNetwork.onConnectFailed() [rid=] - Failed to connect from NodeInfo[id=NodeId[id=%s]] to NodeInfo[id=NodeId[id=%s]]: Failed to connect to QUIC peer at /%s:%d: Cause:" % (
-                    datetime.now().strftime("%H:%M:%S.%f")[:-3], self.id, entry, host, port))
-                self.say("  javax.net.ssl.SSLHandshakeException: error:10000133:SSL routines:OPENSSL_internal:NO_APPLICATION_PROTOCOL")
+            if entry == self.id:
+                continue
+            self.say("%s [] WARN  o.p.c.n.q.QuicClusterNetwork.onConnectFailed() [rid=] - Failed to connect from %s to %s: Failed to connect to QUIC peer at /%s:%d: Cause:" % (
+                datetime.now().strftime("%H:%M:%S.%f")[:-3], own, node_info(entry, *self.settings.peers[entry]), host, port))
+            self.say("  javax.net.ssl.SSLHandshakeException: error:10000133:SSL routines:OPENSSL_internal:NO_APPLICATION_PROTOCOL")
 
     async def _beats(self):
         while True:

@@ -66,6 +66,11 @@ class Exit(Exception):
         self.code, self.after, self.lines = code, after, list(lines)
 
 
+def node_info(node_id: str, host: str, port: int) -> str:
+    """A node, as the product's log shows it."""
+    return "NodeInfo[id=NodeId[id=%s], address=NodeAddress[host=%s, port=%d], role=ACTIVE, labels={}]" % (node_id, host, port)
+
+
 def log_line(level: str, where: str, text: str) -> str:
     return "%s [main] %-5s o.p.a.Main.%s() [rid=] - %s" % (datetime.now().strftime("%H:%M:%S.%f")[:-3], level, where, text)
 
@@ -100,7 +105,7 @@ def read(argv: Sequence[str], environ: Optional[Mapping[str, str]] = None) -> Se
     settings.shown = _shown(document, environ)
     log.append(log_line("INFO", "logStartupInfo", "Starting Aether node NodeId[id=%s] on port %d" % (settings.node_id, settings.cluster_port)))
     log.append(log_line("INFO", "logStartupInfo", "Management API on port %d" % settings.management_port))
-    shown = ", ".join("NodeInfo[id=NodeId[id=%s], address=NodeAddress[host=%s, port=%d], role=ACTIVE, labels={}]" % (i, h, p) for i, (h, p) in settings.peers.items())
+    shown = ", ".join(node_info(i, h, p) for i, (h, p) in settings.peers.items())
     log.append(log_line("INFO", "logStartupInfo", "Peers: [%s]" % shown))
     if document:
         log.append(log_line("INFO", "logConfigDetails", "Config: environment=%s, nodes=%s, heap=%s" % (

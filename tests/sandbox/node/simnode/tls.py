@@ -18,6 +18,21 @@ from datetime import datetime, timedelta, timezone
 LIFE, RENEWED_AFTER = timedelta(days=7), timedelta(days=2.8)
 
 
+class Telling(ssl.SSLObject):
+    """Tells a client what is wrong with its certificate: asyncio would hang up with the alert unsent, and sends it when it has to wait once more."""
+
+    told = False
+
+    def do_handshake(self):
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            if self.told or "CERTIFICATE" not in (error.reason or ""):
+                raise
+            self.told = True
+            raise ssl.SSLWantReadError
+
+
 class Certificate:
     """Of one node, with the context in which it serves. ``host``: as the node stands in its list of peers. ``root``, ``chain``: PEM, the latter with the key."""
 
@@ -51,6 +66,7 @@ class Certificate:
         secret_part = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         self.root, self.chain = root, own + secret_part
         self.context = self._context(ssl.PROTOCOL_TLS_SERVER)
+        self.context.sslobject_class = Telling
         self.context.minimum_version = ssl.TLSVersion.TLSv1_3
 
     def as_client(self) -> ssl.SSLContext:
@@ -71,6 +87,7 @@ class Certificate:
 def from_files(authority: str, certificate: str, key: str) -> ssl.SSLContext:
     """A context that serves with these files and lets in whom the authority has signed; raises OSError, of which ssl.SSLError is one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = Telling
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(authority)
     context.load_cert_chain(certificate, key)
