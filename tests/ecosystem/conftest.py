@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -24,13 +26,13 @@ FROM_ELSEWHERE = re.compile(r"^([\w-]+) @ https:\S+", re.M)
 
 
 class Environment:
-    """A virtual environment with its programs. ``requirements``: what pip is given; another list makes it anew."""
+    """A virtual environment with its programs. ``requirements``: what pip is given, ``python``: whose environment; another list makes it anew."""
 
-    def __init__(self, name: str, requirements):
+    def __init__(self, name: str, requirements, python: str = sys.executable):
         self.path = GATES / name
         stamp, wanted = self.path / ".requirements", "\n".join(requirements)
         if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(self.path)], check=True)
+            subprocess.run([python, "-m", "venv", "--clear", str(self.path)], check=True)
             subprocess.run([str(self.path / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *requirements], check=True)
             for file in self.path.glob("lib/python*/site-packages/ansible_test/_data/requirements/*.txt"):
                 file.write_text(FROM_ELSEWHERE.sub(r"\1", file.read_text(encoding="utf-8")), encoding="utf-8")
@@ -44,14 +46,27 @@ class Environment:
         return done.returncode, done.stdout
 
 
+def python(version: str) -> str:
+    """Path of a Python ``version``, by name or among those that pyenv has installed; fails when there is none, for nothing else shows what it would."""
+    found = sorted(glob.glob("%s/versions/%s.*/bin/python" % (os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv")), version)))
+    for candidate in [*found, shutil.which("python" + version)]:
+        if candidate and subprocess.run([candidate, "-c", "import ensurepip, venv"], stderr=subprocess.DEVNULL).returncode == 0:
+            return candidate
+    pytest.fail("Python %s with venv is needed for this gate and none was found; install it, for instance with 'pyenv install %s'." % (version, version))
+
+
+def requirements(path):
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+
+
 @pytest.fixture(scope="session")
 def tools():
-    lines = (Path(__file__).parent / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return Environment("tools", [line for line in lines if line and not line.startswith("#")])
+    return Environment("tools", requirements(Path(__file__).parent / "requirements.txt"))
 
 
 @pytest.fixture(scope="session")
 def tarball(tools):
+    """Built by ansible-galaxy, as it is published."""
     subprocess.run(["rm", "-rf", str(GATES / "built")], check=True)
     code, text = tools.run("ansible-galaxy", "collection", "build", "--output-path", str(GATES / "built"), str(ROOT))
     assert code == 0 and "WARNING" not in text, text
@@ -69,7 +84,7 @@ def shipped(tarball):
         archive.extractall(folder, filter="data")
     subprocess.run(["git", "init", "--quiet", "."], cwd=folder, check=True)  # so that ansible-test sees its files and no others
     subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
-    for name in ("get_pip_25_2.py", "get_pip_24_2.py", "get_pip_23_1_2.py"):
+    for name in ("get_pip_%s.py" % release for release in ("24_2", "25_2")):
         path = Path.home() / ".ansible" / "test" / "cache" / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

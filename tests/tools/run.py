@@ -49,6 +49,10 @@ PARTS = (
         "faults", "everything that may go wrong, and the other Molecule scenarios; writes docs/faults.md",
         ("pytest", "tests/scenarios", "tests/faults", "-m", "not main_path", *TWO_AT_A_TIME, "--dist", "worksteal", "--faults-table=docs/faults.md"), always=False,
     ),
+    Part(
+        "ecosystem", "what a collection passes on its way to others: four cores, ansible-test, the importer, the site of its documentation, and every module's examples",
+        ("pytest", "tests/ecosystem", "-v", "--durations=15"), always=False,
+    ),
 )
 
 
