@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlencode
 
 import pytest
 import yaml
-from conftest import ROOT
+from environments import ROOT
 from simnode.http import Response
 from simnode.testing import SimCluster
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import GATES, ROOT, Environment, python, requirements
+from environments import GATES, ROOT, Environment, python, requirements
 
 # Each core with a Python it supports, from the oldest to the newest that are to be had; 2.22 is a release candidate until its release.
 CORES = {"2.18": "3.11", "2.20": "3.12", "2.21": "3.12", "2.22": "3.13"}
