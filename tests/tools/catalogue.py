@@ -68,6 +68,8 @@ def messages() -> List[Message]:
 def _of_python(path: Path, where: str) -> Iterator[tuple]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for scope in ast.walk(tree):
+        scope.tree = tree
+    for scope in ast.walk(tree):
         if not isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         for node in ast.walk(scope):
@@ -113,6 +115,10 @@ def _texts(node: Optional[ast.AST], scope: ast.AST, call: ast.AST, deep: int = 4
         return _texts(node.elt, scope, call, deep)
     if isinstance(node, ast.List):
         return [text for value in node.elts for text in _texts(value, scope, call, deep)]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and deep:  # a sentence that a function beside it puts together
+        functions = [n for n in scope.tree.body if isinstance(n, ast.FunctionDef) and n.name == node.func.id]
+        said = [(f, n) for f in functions for n in ast.walk(f) if isinstance(n, ast.Return)]
+        return [text for f, n in said for text in _texts(n.value, f, n, deep - 1)]
     if isinstance(node, ast.Name) and deep:
         return [text for value in _values(node.id, scope, call) for text in _texts(value, scope, call, deep - 1)]
     return []
