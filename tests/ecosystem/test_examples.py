@@ -15,15 +15,13 @@ import ast
 import asyncio
 import os
 import re
-import subprocess
 import sys
 import zipfile
-from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
 import pytest
 import yaml
-from environments import ROOT
+from environments import CORES, ROOT, core
 from simnode.http import Response
 from simnode.testing import SimCluster
 
@@ -121,12 +119,12 @@ def play(path, cluster, where):
 
 
 def run(where, *words):
-    environment = dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".dev" / "collections"), ANSIBLE_INJECT_FACT_VARS="false")
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventory.yml", "examples.yml", *words]
-    done = subprocess.run(command, cwd=where, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout[-6000:]
-    assert "WARNING" not in done.stdout, done.stdout
-    return done.stdout
+    """By the newest core, where a deprecation shows first."""
+    environ = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".dev" / "collections"), "ANSIBLE_INJECT_FACT_VARS": "false", "ANSIBLE_DEPRECATION_WARNINGS": "true"}
+    code, shown = core(max(CORES)).run("ansible-playbook", "-i", "inventory.yml", "examples.yml", *words, cwd=where, **environ)
+    assert code == 0, shown[-6000:]
+    assert "WARNING" not in shown, shown
+    return shown
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 GATES = ROOT / ".dev" / "gates"
+# Each core with a Python it supports, from the oldest to the newest that are to be had; until there is a 2.22.0 its release candidate does.
+CORES = {"2.18": ("2.18.0", "3.11"), "2.20": ("2.20.0", "3.12"), "2.21": ("2.21.0", "3.12"), "2.22": ("2.22.0rc1", "3.13")}
 # Of one library ansible-test wants a commit from elsewhere; the release of that name does as well.
 FROM_ELSEWHERE = re.compile(r"^([\w-]+) @ https:\S+", re.M)
 
@@ -25,7 +27,7 @@ class Environment:
 
     def __init__(self, name: str, requirements, python: str = sys.executable):
         self.path = GATES / name
-        stamp, wanted = self.path / ".requirements", "\n".join(requirements)
+        stamp, wanted = self.path / ".requirements", "\n".join([python, *requirements])
         if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
             subprocess.run([python, "-m", "venv", "--clear", str(self.path)], check=True)
             subprocess.run([str(self.path / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *requirements], check=True)
@@ -52,6 +54,10 @@ def python(version: str) -> str:
 
 def requirements(path):
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+
+
+def core(version: str) -> Environment:
+    return Environment("core-" + version, ["ansible-core~=" + CORES[version][0], *requirements(ROOT / "requirements.txt")], python(CORES[version][1]))
 
 
 def tools() -> Environment:
