@@ -66,8 +66,8 @@ def started(pid: int) -> str:
 
 def dead(run: str) -> bool:
     """Has this run ended, as far as this controller can tell? Of other controllers' runs it cannot."""
-    where, _, rest = run.rpartition("/")
-    where, _, pid = where.rpartition("/")
+    process, slash, rest = run.rpartition("/")
+    where, slash, pid = process.rpartition("/")
     if where != controller() or not pid.isdigit():
         return False
     try:

@@ -72,7 +72,8 @@ options:
     type: path
   cluster_secret:
     description:
-      - The secret from which the nodes of a cluster with TLS derive their certificate authority. It is all that is needed instead of O(ca_path), O(client_cert) and O(client_key).
+      - The secret from which the nodes of a cluster with TLS derive their certificate authority. It is all that is needed instead of O(ca_path),
+        O(client_cert) and O(client_key).
       - A client certificate that lives for an hour is made from it, in memory. Needs the Python library cryptography where the task runs.
       - If not given, the environment variable E(AETHER_CLUSTER_SECRET) is used.
     type: str

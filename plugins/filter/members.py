@@ -24,7 +24,8 @@ def members(hostvars, hosts):
     """``hostvars | members(groups['aether_nodes'])`` -> one dict per host, in the inventory's order.
 
     Keys: id, host, address, cluster_port, management_port, endpoint (``ID=http://ADDRESS:PORT``, with ``aether_tls`` https),
-    peer (``ID:ADDRESS:PORT``) and socket (``ADDRESS:PORT``, what the dialect runbook names a peer by). Raises AnsibleFilterError with all that is wrong at once.
+    peer (``ID:ADDRESS:PORT``) and socket (``ADDRESS:PORT``, what the dialect runbook names a peer by).
+    Raises AnsibleFilterError with all that is wrong at once.
     """
     found, wrong = [], []
     for host in hosts:
@@ -47,7 +48,10 @@ def members(hostvars, hosts):
                 "address": str(address),
                 "cluster_port": ports["aether_cluster_port"],
                 "management_port": ports["aether_management_port"],
-                "endpoint": "%s=%s://%s:%d" % (identity, "https" if boolean(_first(variables, ("aether_tls",), False)) else "http", address, ports["aether_management_port"]),
+                "endpoint": (
+                    "%s=%s://%s:%d"
+                    % (identity, "https" if boolean(_first(variables, ("aether_tls",), False)) else "http", address, ports["aether_management_port"])
+                ),
                 "peer": "%s:%s:%d" % (identity, address, ports["aether_cluster_port"]),
                 "socket": "%s:%d" % (address, ports["aether_cluster_port"]),
             }
@@ -159,7 +163,10 @@ def jar_checksum(path):
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
     except OSError as error:
-        raise AnsibleFilterError("The JAR '%s' cannot be read on the controller (%s). Set aether_jar to the path of aether-node.jar there, or aether_jar_url and aether_jar_sha256." % (path, error.strerror))
+        raise AnsibleFilterError(
+            "The JAR '%s' cannot be read on the controller (%s). Set aether_jar to the path of aether-node.jar there, or aether_jar_url and aether_jar_sha256."
+            % (path, error.strerror)
+        )
     return digest.hexdigest()
 
 

@@ -28,7 +28,8 @@ from .model import AetherError, Trouble
 
 try:
     import httpx
-    import httpcore  # noqa: F401  (httpx imports it with its first client: in every worker that Ansible forks, unless it is here before)
+    # httpx imports it with its first client: in every worker that Ansible forks, unless it is here before.
+    import httpcore  # noqa: F401  # pylint: disable=unused-import
 
     HTTPX_ERROR = None
 except ImportError as error:
@@ -106,7 +107,9 @@ def parse_endpoints(texts: Sequence[str]) -> Tuple[Endpoint, ...]:
         for value in sorted({v for v in values if values.count(v) > 1}):
             wrong.append("the %s '%s' stands there twice" % (what, value))
     if not found and not wrong:
-        raise AetherError("bad_input", "No endpoints: set the option 'endpoints' or the environment variable AETHER_ENDPOINTS, for instance n1=http://10.0.0.1:8080.")
+        raise AetherError(
+            "bad_input", "No endpoints: set the option 'endpoints' or the environment variable AETHER_ENDPOINTS, for instance n1=http://10.0.0.1:8080."
+        )
     if wrong:
         raise AetherError("bad_input", "Option 'endpoints': %s. Each entry is ID=http://HOST:PORT or http://HOST:PORT." % "; ".join(wrong), wrong=wrong)
     return tuple(found)
@@ -274,7 +277,9 @@ class Client:
                 raise EndpointTrouble("tls", "%s cannot be talked to: %s." % (endpoint.url, meaning))
             if not isinstance(error, httpx.ConnectError):
                 raise EndpointTrouble("down", "%s broke off during %s (%s)." % (endpoint.url, path, _plain(error)))
-            raise EndpointTrouble("down", "no connection to %s (%s); is the node running?" % (endpoint.url, _plain(error)), refused="refused" in str(error).lower())
+            raise EndpointTrouble(
+                "down", "no connection to %s (%s); is the node running?" % (endpoint.url, _plain(error)), refused="refused" in str(error).lower()
+            )
 
 
 def _tls_context(ca_path, client_cert, client_key, cluster_secret, validate_certs):
@@ -295,11 +300,23 @@ def _tls_context(ca_path, client_cert, client_key, cluster_secret, validate_cert
 
 # What OpenSSL and the answers say, and what that means. The first that fits counts; alerts are the node's, the rest is our own verdict on it.
 TLS_TROUBLES = (
-    (r"hostname mismatch|ip address mismatch|doesn't match|is not valid for", "its certificate is for another host name: name the host as the certificate does, the one in the node's own entry of the list of peers"),
-    (r"verify failed.*(has expired|not yet valid)", "its certificate is out of its time: set the clocks, or give it a new one (its service stopped on its host, site.yml does)"),
+    (
+        r"hostname mismatch|ip address mismatch|doesn't match|is not valid for",
+        "its certificate is for another host name: name the host as the certificate does, the one in the node's own entry of the list of peers",
+    ),
+    (
+        r"verify failed.*(has expired|not yet valid)",
+        "its certificate is out of its time: set the clocks, or give it a new one (its service stopped on its host, site.yml does)",
+    ),
     (r"verify failed", "its certificate comes from an authority that is not known here: give 'ca_path', or the right 'cluster_secret'"),
-    (r"certificate[ _]required|handshake[ _]failure", "it wants a client certificate and was shown none: give 'client_cert' and 'client_key', or 'cluster_secret'"),
-    (r"alert[ _](unknown[ _]ca|bad[ _]certificate|certificate[ _](unknown|expired|revoked)|unsupported[ _]certificate|decrypt[ _]error|access[ _]denied)", "it refuses the client certificate: it comes from another authority, or is out of its time"),
+    (
+        r"certificate[ _]required|handshake[ _]failure",
+        "it wants a client certificate and was shown none: give 'client_cert' and 'client_key', or 'cluster_secret'",
+    ),
+    (
+        r"alert[ _](unknown[ _]ca|bad[ _]certificate|certificate[ _](unknown|expired|revoked)|unsupported[ _]certificate|decrypt[ _]error|access[ _]denied)",
+        "it refuses the client certificate: it comes from another authority, or is out of its time",
+    ),
     (r"wrong[ _]version[ _]number|record[ _]layer[ _]failure|http[ _]request", "it speaks plain HTTP there: name it with http://"),
 )
 
@@ -382,5 +399,7 @@ def _plain(error):
 def json_of(answer: Answer, endpoint: Endpoint, path: str, kind: type) -> Any:
     """The answer's document, refused with a sentence when it is not JSON of this ``kind`` (dict or list)."""
     if not isinstance(answer.document, kind):
-        raise EndpointTrouble("not_aether", "%s answers %s with something that is not a JSON %s: %.60r" % (endpoint.url, path, "object" if kind is dict else "list", answer.text))
+        raise EndpointTrouble(
+            "not_aether", "%s answers %s with something that is not a JSON %s: %.60r" % (endpoint.url, path, "object" if kind is dict else "list", answer.text)
+        )
     return answer.document

@@ -40,7 +40,10 @@ def peer_findings(node_id: str, peers: Sequence[str]) -> List[str]:
     for peer in peers:
         parts = peer.split(":")
         if len(parts) != 3 or not all(parts):
-            found.append("peers: '%s' is not id:host:port; the product would invent an id or drop the entry, and count one voter more or fewer. Write all three parts." % peer)
+            found.append(
+                "peers: '%s' is not id:host:port; the product would invent an id or drop the entry, and count one voter more or fewer. Write all three parts."
+                % peer
+            )
             continue
         identity, host, port = parts
         if not NODE_ID.match(identity):
@@ -59,7 +62,7 @@ def peer_findings(node_id: str, peers: Sequence[str]) -> List[str]:
 
 
 def socket_findings(peers: Sequence[str], socket: str) -> List[str]:
-    """What is wrong with a list of ``host:port``, the peers of the dialect runbook (docs/product.md 10). ``socket``: the node's own, which must not be there."""
+    """What is wrong with ``host:port`` entries, the peers of the dialect runbook (docs/product.md 10). ``socket``: the node's own, which must not be there."""
     found = []
     for peer in peers:
         host, colon, port = peer.rpartition(":")
@@ -88,7 +91,9 @@ def port_findings(cluster_port: int, management_port: int, app_http_port: int) -
     for position, first in enumerate(names):
         for second in names[position + 1:]:
             if named[first] == named[second]:
-                found.append("%s and %s are both %d; a node with a taken gossip port keeps running, half deaf. Choose different ports." % (first, second, named[first]))
+                found.append(
+                    "%s and %s are both %d; a node with a taken gossip port keeps running, half deaf. Choose different ports." % (first, second, named[first])
+                )
     return found
 
 
@@ -134,7 +139,10 @@ def list_findings(peers: Sequence[str], running_lists: Mapping[str, Sequence[str
     for member in sorted(running_lists):
         lost = sorted(set(running_lists[member]) - ids - set(leaving))
         if lost:
-            found.append("peers: %s runs with %s in its list, and the new list lacks %s: writing it would drop a voter. Add it to the group aether_nodes, or take the node out with a removal." % (member, ", ".join(lost), "it" if len(lost) == 1 else "them"))
+            found.append(
+                "peers: %s runs with %s in its list, and the new list lacks %s: writing it would drop a voter. Add it to the group aether_nodes, or take the"
+                " node out with a removal." % (member, ", ".join(lost), "it" if len(lost) == 1 else "them")
+            )
     return found
 
 
@@ -145,17 +153,27 @@ def secret_findings(config: Mapping[str, Any]) -> List[str]:
     if config.get("api") == "runbook":
         found = []
         if secret or keys:
-            found.append("aether_cluster_secret and aether_api_keys are for the API v1 alone: the nodes of the API of the runbook know neither. Take them out; TLS is files there, and nothing asks for keys.")
+            found.append(
+                "aether_cluster_secret and aether_api_keys are for the API v1 alone: the nodes of the API of the runbook know neither. Take them out; TLS is"
+                " files there, and nothing asks for keys."
+            )
         if own_ca and files:
             found.append("aether_tls_own_ca and files of certificates are both given: take one of them out.")
         elif own_ca and config.get("own_ca_missing"):
             found.append("aether_tls_own_ca is %s, and there is no authority in it: make it with: ansible-playbook pragmatica.aether.authority" % own_ca)
         elif tls and not own_ca and len(files) < 3:
-            found.append("aether_tls is true, and %d of aether_tls_ca, aether_tls_cert and aether_tls_key are given: the API of the runbook needs all three, or a private authority in aether_tls_own_ca." % len(files))
+            found.append(
+                "aether_tls is true, and %d of aether_tls_ca, aether_tls_cert and aether_tls_key are given: the API of the runbook needs all three, or a"
+                " private authority in aether_tls_own_ca."
+                % len(files)
+            )
         return found
     found = []
     if files or own_ca:
-        found.append("aether_tls_own_ca, aether_tls_ca, aether_tls_cert or aether_tls_key are given: the product checks such files and then ignores them. Take them out; certificates come from aether_cluster_secret.")
+        found.append(
+            "aether_tls_own_ca, aether_tls_ca, aether_tls_cert or aether_tls_key are given: the product checks such files and then ignores them. Take them out;"
+            " certificates come from aether_cluster_secret."
+        )
     if tls and not secret:
         found.append("aether_tls is true and aether_cluster_secret is empty: without a secret the product runs without TLS. Give it one, from a vault.")
     if secret and not tls:

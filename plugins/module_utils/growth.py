@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, FrozenSet, List, Optional, Tuple
 
-from .model import ACTIVE, ON_DUTY, Observation, View
+from .model import ACTIVE, ON_DUTY, Observation
 from .quorum import Verdict, judge
 
 LARGEST = 7
@@ -56,7 +56,14 @@ class Plan:
         return not (self.to_start or self.to_finish or self.to_add or self.to_roll or self.to_write or self.to_heal or self.refusals)
 
     def action(self, node: str) -> str:
-        for action, nodes in (("finish", self.to_finish), ("start", self.to_start), ("add", self.to_add), ("roll", self.to_roll), ("write", self.to_write), ("heal", self.to_heal)):
+        for action, nodes in (
+            ("finish", self.to_finish),
+            ("start", self.to_start),
+            ("add", self.to_add),
+            ("roll", self.to_roll),
+            ("write", self.to_write),
+            ("heal", self.to_heal),
+        ):
             if node in nodes:
                 return action
         return "none"
@@ -71,7 +78,12 @@ def plan_bootstrap(observation: Observation, abandoned=()) -> Plan:
     _refuse_strangers(plan, observation)
     missing = sorted({i for i in voters for v in observation.answering() if v.core_nodes and i not in v.core_nodes})
     if missing:
-        plan.refusals.append(Refusal("grow", "The cluster runs without %s in its lists: use add_node.yml to grow it, site.yml only brings up what the lists name." % ", ".join(missing)))
+        plan.refusals.append(
+            Refusal(
+                "grow",
+                "The cluster runs without %s in its lists: use add_node.yml to grow it, site.yml only brings up what the lists name." % ", ".join(missing),
+            )
+        )
     if not plan.verdict.with_state:
         plan.to_finish = []  # a mark is about a roll; where nobody has state there is none to go on with
     plan.to_start = [i for i in voters if i not in answering and i not in plan.to_finish]
@@ -115,7 +127,12 @@ def plan_grow(observation: Observation, abandoned=(), allow_even=False, roll_lis
         plan.notes.append("The lists of %s stay as they are (aether_roll_lists is false)." % ", ".join(old))
     if dead:
         plan.refusals.append(
-            Refusal("member_down", "%s %s in the running members' lists and does not answer: growing needs every old member, and with one down there is no margin. Bring it back first: start the service on its host; one that is gone for good is replaced with replace_node.yml." % (", ".join(dead), "is" if len(dead) == 1 else "are"))
+            Refusal(
+                "member_down",
+                "%s %s in the running members' lists and does not answer: growing needs every old member, and with one down there is no margin. Bring it back"
+                " first: start the service on its host; one that is gone for good is replaced with replace_node.yml."
+                % (", ".join(dead), "is" if len(dead) == 1 else "are"),
+            )
         )
     if plan.to_add or plan.to_roll or plan.to_write:
         _refuse_size(plan, len(observation.listed), allow_even)
@@ -135,7 +152,12 @@ def plan_roll(observation: Observation, abandoned=(), restarted=()) -> Plan:
     _refuse_strangers(plan, observation)
     dead = [i for i in observation.voters if i not in answering and i not in plan.to_finish]
     if dead:
-        plan.refusals.append(Refusal("member_down", "%s does not answer: a restart of the others would stand on what is left. Bring it back first (site.yml starts it)." % ", ".join(dead)))
+        plan.refusals.append(
+            Refusal(
+                "member_down",
+                "%s does not answer: a restart of the others would stand on what is left. Bring it back first (site.yml starts it)." % ", ".join(dead),
+            )
+        )
     differing = sorted({v.id for v in observation.answering() if v.core_nodes and v.core_nodes != observation.listed})
     if differing:
         plan.notes.append("The lists of %s differ from the inventory; they get the inventory's list on the way." % ", ".join(differing))
@@ -214,7 +236,12 @@ def _refuse_size(plan: Plan, size: int, allow_even: Optional[bool]) -> None:
         plan.refusals.append(Refusal("too_many", "The inventory names %d nodes; Aether takes at most %d. Use bigger nodes instead." % (size, LARGEST)))
     elif size % 2 == 0 and not allow_even:
         plan.refusals.append(
-            Refusal("even", "The cluster would end with %d voters, an even number: it costs a node and can lose none more than %d voters can. Name 3, 5 or 7 nodes%s." % (size, size - 1, ", or set aether_allow_even=true" if allow_even is not None else ""), "aether_allow_even" if allow_even is not None else None)
+            Refusal(
+                "even",
+                "The cluster would end with %d voters, an even number: it costs a node and can lose none more than %d voters can. Name 3, 5 or 7 nodes%s."
+                % (size, size - 1, ", or set aether_allow_even=true" if allow_even is not None else ""),
+                "aether_allow_even" if allow_even is not None else None,
+            )
         )
 
 
@@ -227,18 +254,33 @@ def _refuse_strangers(plan: Plan, observation: Observation, replacing=(), leavin
         strangers = [i for i in strangers if ":" not in i]
     if strangers:
         plan.refusals.append(
-            Refusal("not_in_inventory", "The running members have %s in their lists, the inventory has not: the new lists would drop a voter. Put it back into aether_nodes; to take it out use remove_node.yml -e aether_remove=ID, and when its host is gone for good replace_node.yml." % ", ".join(strangers))
+            Refusal(
+                "not_in_inventory",
+                "The running members have %s in their lists, the inventory has not: the new lists would drop a voter. Put it back into aether_nodes; to take it"
+                " out use remove_node.yml -e aether_remove=ID, and when its host is gone for good replace_node.yml."
+                % ", ".join(strangers),
+            )
         )
     connected = sorted({i for v in answering for i in v.peers} - known - set(strangers))
     if connected:
         plan.refusals.append(
-            Refusal("connected_stranger", "%s is connected to the members and is not in the inventory. Add it to the group aether_nodes, or stop its service; one that was just stopped is gone in half a minute." % ", ".join(connected))
+            Refusal(
+                "connected_stranger",
+                "%s is connected to the members and is not in the inventory. Add it to the group aether_nodes, or stop its service; one that was just stopped"
+                " is gone in half a minute."
+                % ", ".join(connected),
+            )
         )
     told = {v.id for v in answering}
     alive = sorted(i for i in set(replacing) | set(leaving) if i not in told and any(i in v.peers for v in answering))
     if alive:
         plan.refusals.append(
-            Refusal("still_alive", "%s is still connected to the members, so it is not dead, or has been for less than half a minute. Stop it on its old host for good, and run this again." % ", ".join(alive))
+            Refusal(
+                "still_alive",
+                "%s is still connected to the members, so it is not dead, or has been for less than half a minute. Stop it on its old host for good, and run"
+                " this again."
+                % ", ".join(alive),
+            )
         )
     refuse_wrong_members(plan)
 
@@ -267,7 +309,11 @@ def _refuse_without_margin(plan: Plan, stops: bool = True) -> None:
     if not verdict.holds("majority"):
         plan.refusals.append(without_majority(verdict))
     elif stops and verdict.can_lose < 1 and not plan.to_finish:
-        plan.refusals.append(Refusal("no_margin", "The cluster can lose no member now (%d sound, %d needed), and this would stop one at a time." % (verdict.have, verdict.needed)))
+        plan.refusals.append(
+            Refusal(
+                "no_margin", "The cluster can lose no member now (%d sound, %d needed), and this would stop one at a time." % (verdict.have, verdict.needed)
+            )
+        )
 
 
 def explain(plan: Plan, observation: Observation, node: str) -> str:

@@ -59,7 +59,7 @@ class Intents:
     def all(self) -> List[Dict[str, Any]]:
         """Every intent of this cluster, one per node; what is on this disk goes before what was found elsewhere."""
         known = {intent["node"]: intent for intent in self.found if self._ours(intent)}
-        known.update({intent["node"]: intent for intent, _ in self._files()})
+        known.update({found[0]["node"]: found[0] for found in self._files()})
         return [known[node] for node in sorted(known)]
 
     def get(self, node: str) -> Optional[Dict[str, Any]]:
@@ -90,7 +90,11 @@ class Intents:
             os.replace(scratch, path)
             self._sync_directory()
         except OSError as error:
-            raise AetherError("intent", "What would have to be undone cannot be stored in %s (%s), so nothing is begun: set 'intent_path' to a directory that can be written." % (self.directory, error.strerror))
+            raise AetherError(
+                "intent",
+                "What would have to be undone cannot be stored in %s (%s), so nothing is begun: set 'intent_path' to a directory that can be written."
+                % (self.directory, error.strerror),
+            )
 
     def drop(self, node: str) -> None:
         self.found = [i for i in self.found if i["node"] != node]
@@ -160,7 +164,9 @@ def _read(path):
         with open(path, encoding="utf-8") as file:
             return _checked(json.load(file), path)
     except (OSError, ValueError) as error:
-        raise AetherError("intent", "The intent of an earlier drain in %s cannot be read (%s): look at it, put back by hand what it names, and remove it." % (path, error))
+        raise AetherError(
+            "intent", "The intent of an earlier drain in %s cannot be read (%s): look at it, put back by hand what it names, and remove it." % (path, error)
+        )
 
 
 def _checked(intent, where):

@@ -166,4 +166,4 @@ def stop(nonce):
         return None
     finally:
         control.close()
-    return [(host, name) for host, name in json.loads(answer)]
+    return [tuple(heard) for heard in json.loads(answer)]

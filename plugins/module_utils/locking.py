@@ -35,7 +35,13 @@ def sentence(record: Optional[Dict[str, Any]], now: float) -> str:
     """Who has the lock of one host."""
     if record is None:
         return "Nobody has the lock."
-    return "%s, run %s, has the lock since %s for %s; it runs out in %d s." % (record["owner"], record["run"], record["since"], record["doing"] or "something", max(0, record["until"] - now))
+    return "%s, run %s, has the lock since %s for %s; it runs out in %d s." % (
+        record["owner"],
+        record["run"],
+        record["since"],
+        record["doing"] or "something",
+        max(0, record["until"] - now),
+    )
 
 
 def verdict(answers: Sequence[Dict[str, Any]], size: int) -> Dict[str, Any]:
@@ -49,9 +55,17 @@ def verdict(answers: Sequence[Dict[str, Any]], size: int) -> Dict[str, Any]:
     if others:
         return {
             "inside": False,
-            "msg": "Another run changes this cluster: %s Nothing was touched. Wait until it is over. When you know that it is dead, break its lock with -e aether_break_lock=%s"
-            % (others[0]["msg"], others[0]["holder"]["run"]),
+            "msg": (
+                "Another run changes this cluster: %s Nothing was touched. Wait until it is over. When you know that it is dead, break its lock with -e"
+                " aether_break_lock=%s" % (others[0]["msg"], others[0]["holder"]["run"])
+            ),
         }
     if len(told) <= size // 2:
-        return {"inside": False, "msg": "Only %d of the %d hosts of aether_nodes could be asked for the lock, no majority. Nothing was touched. Bring the others back." % (len(told), size)}
+        return {
+            "inside": False,
+            "msg": (
+                "Only %d of the %d hosts of aether_nodes could be asked for the lock, no majority. Nothing was touched. Bring the others back."
+                % (len(told), size)
+            ),
+        }
     return {"inside": True, "msg": "The lock is held on %d of %d hosts." % (len(told), size)}

@@ -80,7 +80,9 @@ def client_context(secret: str) -> ssl.SSLContext:
     Raises AetherError ``bad_input`` where the library is missing.
     """
     if x509 is None:
-        raise AetherError("bad_input", "Option 'cluster_secret' needs the Python library cryptography where the task runs: install it there (requirements.txt names it).")
+        raise AetherError(
+            "bad_input", "Option 'cluster_secret' needs the Python library cryptography where the task runs: install it there (requirements.txt names it)."
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=pem(authority(secret)[1]).decode())
     key, certificate = issued(secret, CLIENT, x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]))
@@ -104,7 +106,10 @@ def load_chain(context: ssl.SSLContext, chain: bytes) -> None:
 
 
 def by_hand(times: Optional[Tuple[float, float]]) -> Dict[str, Any]:
-    """What aether_info tells of a certificate that is a file: ``renewal`` is DUE when its end is near. ``times``: first and last moment, in seconds since 1970; None: there is none."""
+    """What aether_info tells of a certificate that is a file: ``renewal`` is DUE when its end is near.
+
+    ``times``: first and last moment, in seconds since 1970; None: there is none.
+    """
     if times is None:
         return {"renewal": "NOT_CONFIGURED", "expires_at": None, "seconds_left": None, "last_renewal": None}
     begin, end = times
@@ -114,7 +119,7 @@ def by_hand(times: Optional[Tuple[float, float]]) -> Dict[str, Any]:
 
 
 def times_of(path: str) -> Optional[Tuple[float, float]]:
-    """First and last moment at which all certificates in a file of PEM are good, in seconds since 1970; None where the library is missing, or the file has none."""
+    """First and last moment at which all certificates in a file of PEM are good, in seconds since 1970; None without the library, or without any."""
     if x509 is None:
         return None
     try:
@@ -140,5 +145,15 @@ def _builder(name, issuer, public_key):
 
 
 def _usage(**true):
-    names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    names = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    )
     return x509.KeyUsage(**{name: true.get(name, False) for name in names})

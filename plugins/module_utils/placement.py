@@ -100,7 +100,9 @@ def states_of(observation: Observation, verdict: Verdict, node: str) -> Dict[str
 # --- before ------------------------------------------------------------------------------------------------------------
 
 
-def plan_drain(observation: Observation, verdict: Verdict, node: str, make_room: bool = False, allow: Sequence[str] = (), deployments: Sequence[str] = ()) -> DrainPlan:
+def plan_drain(
+    observation: Observation, verdict: Verdict, node: str, make_room: bool = False, allow: Sequence[str] = (), deployments: Sequence[str] = ()
+) -> DrainPlan:
     """Everything that speaks against draining ``node`` now, and what has to be scaled down by one before.
 
     ``deployments``: those in progress, as words. ``allow``: codes of :data:`ALLOWABLE` that are not to count.
@@ -115,7 +117,10 @@ def plan_drain(observation: Observation, verdict: Verdict, node: str, make_room:
     if view is None or not view.answers:
         refuse("down", "%s does not answer: there is nothing to drain, and what ran on it is re-created elsewhere by itself." % node)
     elif not verdict.survives_without.get(node, False):
-        refuse("majority", "Without %s the rest would lose the majority (%d sound, %d needed): add a node first, or bring one back." % (node, verdict.have, verdict.needed))
+        refuse(
+            "majority",
+            "Without %s the rest would lose the majority (%d sound, %d needed): add a node first, or bring one back." % (node, verdict.have, verdict.needed),
+        )
     blocking = verdict.explaining("complete")
     if blocking:
         refuse("unsound", "The cluster is not sound: %s" % " ".join(r.sentence for r in blocking))
@@ -129,7 +134,11 @@ def plan_drain(observation: Observation, verdict: Verdict, node: str, make_room:
         return plan
     plan.moves = seen.on(node)
     for artifact in only_host_of(observation, verdict, node):
-        refuse("only_instance", "%s runs the only active instance of %s: scale it up first. (A replacement is started before it goes, but there is no second one if that fails.)" % (node, artifact))
+        refuse(
+            "only_instance",
+            "%s runs the only active instance of %s: scale it up first. (A replacement is started before it goes, but there is no second one if that fails.)"
+            % (node, artifact),
+        )
     if seen.states.get(node) != DRAINING:
         for sentence in unsettled(observation, verdict, plan.moves):
             refuse("unsettled", sentence)
@@ -137,7 +146,11 @@ def plan_drain(observation: Observation, verdict: Verdict, node: str, make_room:
         if artifact in seen.targets:
             _look_for_room(plan, seen, artifact, make_room)
         elif not seen.free(artifact, node):
-            refuse("no_room", "No other node is free to take %s (it runs on %s), and this API cannot scale it: add a node." % (artifact, ", ".join(sorted(seen.hosts[artifact]))))
+            refuse(
+                "no_room",
+                "No other node is free to take %s (it runs on %s), and this API cannot scale it: add a node."
+                % (artifact, ", ".join(sorted(seen.hosts[artifact]))),
+            )
     return plan
 
 
@@ -151,7 +164,10 @@ def unsettled(observation: Observation, verdict: Verdict, artifacts: Sequence[st
             wanted = view.targets.get(artifact, len(states))
             if states.count(ACTIVE) != wanted or len(states) != wanted:
                 others = sorted({s for s in states if s != ACTIVE})
-                found.append("%s has %d of %d instances active%s in the view of %s." % (artifact, states.count(ACTIVE), wanted, " (others: %s)" % ", ".join(others) if others else "", witness))
+                found.append(
+                    "%s has %d of %d instances active%s in the view of %s."
+                    % (artifact, states.count(ACTIVE), wanted, " (others: %s)" % ", ".join(others) if others else "", witness)
+                )
                 break
     return found
 
@@ -168,14 +184,32 @@ def _look_for_room(plan: DrainPlan, seen: Layout, artifact: str, make_room: bool
         return
     away = sorted(i for i, s in seen.states.items() if s in (DECOMMISSIONED, DRAINING) and i != node and i not in placed)
     if rivals or away:
-        what = "%s, which is draining too, takes" % ", ".join(rivals) if rivals else "only %s would have (%s)" % (", ".join(away), ", ".join(seen.states[i] for i in away))
-        plan.refusals.append(Refusal("others", "%s on %s needs room that %s: put that node back on duty first (aether_drain with state: active)." % (artifact, node, what)))
+        what = (
+            "%s, which is draining too, takes" % ", ".join(rivals)
+            if rivals
+            else "only %s would have (%s)" % (", ".join(away), ", ".join(seen.states[i] for i in away))
+        )
+        plan.refusals.append(
+            Refusal("others", "%s on %s needs room that %s: put that node back on duty first (aether_drain with state: active)." % (artifact, node, what))
+        )
         return
     why = "No other node on duty is free to take %s (it runs on %s)" % (artifact, ", ".join(sorted(placed)))
     if not seen.can_give(artifact):
-        plan.refusals.append(Refusal("no_room", "%s, and its minimum of %d leaves no instance to spare: add a node, or lower minAvailable in its blueprint." % (why, seen.minimum(artifact))))
+        plan.refusals.append(
+            Refusal(
+                "no_room",
+                "%s, and its minimum of %d leaves no instance to spare: add a node, or lower minAvailable in its blueprint." % (why, seen.minimum(artifact)),
+            )
+        )
     elif not make_room:
-        plan.refusals.append(Refusal("no_room", "%s: make_room: true would scale it from %d to %d for as long as %s is drained." % (why, seen.targets[artifact], seen.targets[artifact] - 1, node), "make_room: true"))
+        plan.refusals.append(
+            Refusal(
+                "no_room",
+                "%s: make_room: true would scale it from %d to %d for as long as %s is drained."
+                % (why, seen.targets[artifact], seen.targets[artifact] - 1, node),
+                "make_room: true",
+            )
+        )
     else:
         plan.scale[artifact] = (seen.targets[artifact], seen.targets[artifact] - 1)
 
@@ -259,7 +293,11 @@ def _left(seen, node, artifact):
         hold, text = "starting", "%s moves to %s" % (artifact, ", ".join("%s (%s)" % c for c in coming))
     elif len(active) < seen.targets.get(artifact, 0) and not free and len(active) == len(elsewhere):
         away = sorted(i for i, s in seen.states.items() if s == DECOMMISSIONED and i not in placed)
-        hold, text = "no_room", "%s has nowhere to go: every other node on duty has it (%s)%s" % (artifact, ", ".join(sorted(active)) or "there is none", ", and %s is decommissioned" % ", ".join(away) if away else "")
+        hold, text = "no_room", "%s has nowhere to go: every other node on duty has it (%s)%s" % (
+            artifact,
+            ", ".join(sorted(active)) or "there is none",
+            ", and %s is decommissioned" % ", ".join(away) if away else "",
+        )
     else:
         hold, text = "queued", "%s is still on %s (%s)" % (artifact, node, state)
     return Left(artifact, state, hold, text)
@@ -277,7 +315,9 @@ def no_room_yet(observation: Observation, verdict: Verdict, node: str, wanted: M
     lacks = []
     for witness in witnesses(observation, verdict):
         view = observation.view(witness)
-        lacks.extend("%s still wants %s of %s" % (witness, view.targets.get(a, "none"), a) for a, count in sorted(wanted.items()) if view.targets.get(a) != count)
+        lacks.extend(
+            "%s still wants %s of %s" % (witness, view.targets.get(a, "none"), a) for a, count in sorted(wanted.items()) if view.targets.get(a) != count
+        )
     lacks.extend(s.rstrip(".") for s in unsettled(observation, verdict, sorted(wanted)))
     lacks.extend("no node is free of %s yet" % a for a in sorted(wanted) if node in seen.hosts.get(a, {}) and not seen.free(a, node))
     return lacks

@@ -8,7 +8,8 @@ Every host is one dict ("entry"):
 
 * ``host``: inventory name; ``in_play``: False when --limit leaves it out; ``unreachable``: why it could not be looked at, else "".
 * ``wants``: what the inventory says: ``id``, ``address``, ``cluster_port``, ``management_port``, ``app_http_port`` (as written there),
-  ``cluster_protocol``, ``heap``, ``gc``, ``environment``, ``content``, ``profile``, ``disk_mb``, ``java``, ``java_version``, ``java_install``, ``java_package``, ``service``.
+  ``cluster_protocol``, ``heap``, ``gc``, ``environment``, ``content``, ``profile``, ``disk_mb``, ``java``, ``java_version``, ``java_install``,
+  ``java_package``, ``service``.
 * ``facts``: what aether_preflight_info returns, None when there is nothing.
 * ``listen_errors``: ``[{name, error}]``, ports on which no listener could be opened; ``arrived``: ``[{host, name}]``, whose questions the listeners
   heard, None when they could not be asked.
@@ -21,7 +22,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .config_rules import ENVIRONMENTS, java_findings, list_findings, peer_findings, port_findings, toml_findings
 from .listening import LISTENER
@@ -40,7 +41,7 @@ _HEAP = re.compile(r"^([1-9][0-9]*)([mg])$")
 
 @dataclass(frozen=True)
 class Finding:
-    """``code`` to branch on; ``level``; ``host`` (inventory name, empty when it is about all); ``message``: what, and what to do; ``peer``: the other host of a pair."""
+    """``code`` to branch on; ``level``; ``host`` (inventory name, empty when about all); ``message``: what, and what to do; ``peer``: the other of a pair."""
 
     code: str
     level: str
@@ -83,15 +84,23 @@ def _method(port: Mapping[str, Any]) -> Optional[str]:
 
 
 def _target(entry, port, method):
-    return dict({k: port[k] for k in ("name", "protocol", "port")}, host=entry["host"], address=entry["wants"]["address"], method=method, nonce=entry["facts"].get("nonce") or "")
+    return dict(
+        {k: port[k] for k in ("name", "protocol", "port")},
+        host=entry["host"],
+        address=entry["wants"]["address"],
+        method=method,
+        nonce=entry["facts"].get("nonce") or "",
+    )
 
 
 # --- the judgement ------------------------------------------------------------------------------------------------------
 
 
-def judge(entries: Sequence[Mapping[str, Any]], allow_even: bool = False, leaving: Sequence[str] = (), accept: Sequence[str] = (), retired: int = 0) -> List[Finding]:
-    """All findings, errors first. ``leaving``: ids that are taken out and count as voters no more; ``accept``: codes whose errors are only warnings; ``retired``: how many voters
-    there are besides that do not run and stay in every list.
+def judge(
+    entries: Sequence[Mapping[str, Any]], allow_even: bool = False, leaving: Sequence[str] = (), accept: Sequence[str] = (), retired: int = 0
+) -> List[Finding]:
+    """All findings, errors first. ``leaving``: ids that are taken out and count as voters no more; ``accept``: codes whose errors
+    are only warnings; ``retired``: how many voters there are besides that do not run and stay in every list.
     """
     found: List[Finding] = []
     found.extend(_presence(entries))
@@ -131,7 +140,12 @@ def _presence(entries):
             yield Finding("left_out", NOTE, entry["host"], "--limit leaves this host out: nothing on it was judged.")
         else:
             why = (entry.get("unreachable") or "no answer").strip().splitlines()[-1]  # ssh's own words come last
-            yield Finding("unreachable", ERROR, entry["host"], "The host cannot be reached (%s), so nothing on it was judged. Bring it back, or take it out of aether_nodes." % why.strip().rstrip("."))
+            yield Finding(
+                "unreachable",
+                ERROR,
+                entry["host"],
+                "The host cannot be reached (%s), so nothing on it was judged. Bring it back, or take it out of aether_nodes." % why.strip().rstrip("."),
+            )
 
 
 def _ids(entries):
@@ -145,9 +159,12 @@ def _ids(entries):
         before, wanted = (entry.get("facts") or {}).get("node_id"), str(entry["wants"]["id"])
         if before and before != wanted:
             yield Finding(
-                "id_changed", ERROR, entry["host"],
+                "id_changed",
+                ERROR,
+                entry["host"],
                 "The node on this host is %s and the inventory calls it %s: under another id it would be one more voter, and %s one that never comes back. "
-                "Set aether_node_id to %s; to give the host to another node, take %s out of the cluster first and remove its unit." % (before, wanted, before, before, before),
+                "Set aether_node_id to %s; to give the host to another node, take %s out of the cluster first and remove its unit."
+                % (before, wanted, before, before, before),
             )
 
 
@@ -202,8 +219,11 @@ def _ports(entries):
         same = ["%s %d/%s" % (p.name, p.number, p.protocol) for p in named_ports(second["wants"]) if (p.protocol, p.number) in taken]
         if same:
             yield Finding(
-                "port_twice", ERROR, second["host"],
-                "%s has its ports %s under the same address %s; give one of them other ports, or its own aether_address." % (first["host"], ", ".join(same), first["wants"]["address"]),
+                "port_twice",
+                ERROR,
+                second["host"],
+                "%s has its ports %s under the same address %s; give one of them other ports, or its own aether_address."
+                % (first["host"], ", ".join(same), first["wants"]["address"]),
             )
     for entry in entries:
         facts = entry.get("facts")
@@ -213,14 +233,36 @@ def _ports(entries):
         for port in facts["ports"]:
             where = "The %s port %d/%s" % (port["name"], port["port"], port["protocol"])
             if port["state"] == "other" and port["process"] == LISTENER:
-                yield Finding("port_taken", ERROR, entry["host"], "%s is held by the listener of another preflight, or of one that was interrupted: it ends by itself. Run this again in a minute." % where)
+                yield Finding(
+                    "port_taken",
+                    ERROR,
+                    entry["host"],
+                    "%s is held by the listener of another preflight, or of one that was interrupted: it ends by itself. Run this again in a minute." % where,
+                )
             elif port["state"] == "other":
-                holder = "%s (pid %s%s)" % (port["process"], port["pid"], ", unit %s" % port["unit"] if port.get("unit") else "") if port.get("pid") else "a process that cannot be seen"
-                yield Finding("port_taken", ERROR, entry["host"], "%s is taken by %s: %s Stop that, or choose another port." % (where, holder, _if_taken(port["name"])))
+                holder = (
+                    "%s (pid %s%s)" % (port["process"], port["pid"], ", unit %s" % port["unit"] if port.get("unit") else "")
+                    if port.get("pid")
+                    else "a process that cannot be seen"
+                )
+                yield Finding(
+                    "port_taken", ERROR, entry["host"], "%s is taken by %s: %s Stop that, or choose another port." % (where, holder, _if_taken(port["name"]))
+                )
             elif port["state"] == "free" and port["name"] in failed:
-                yield Finding("port_taken", ERROR, entry["host"], "%s looks free and cannot be opened (%s): %s Choose another port." % (where, failed[port["name"]], _if_taken(port["name"])))
+                yield Finding(
+                    "port_taken",
+                    ERROR,
+                    entry["host"],
+                    "%s looks free and cannot be opened (%s): %s Choose another port." % (where, failed[port["name"]], _if_taken(port["name"])),
+                )
             elif port["port"] < facts.get("unprivileged_port_start", 1024):
-                yield Finding("port_privileged", ERROR, entry["host"], "%s is one that only root may open, and the node does not run as root. Choose one from %d on." % (where, facts.get("unprivileged_port_start", 1024)))
+                yield Finding(
+                    "port_privileged",
+                    ERROR,
+                    entry["host"],
+                    "%s is one that only root may open, and the node does not run as root. Choose one from %d on."
+                    % (where, facts.get("unprivileged_port_start", 1024)),
+                )
 
 
 def _if_taken(name: str) -> str:
@@ -242,7 +284,9 @@ def reach_findings(entries: Sequence[Mapping[str, Any]]) -> List[Finding]:
     """
     seen = {e["host"]: e for e in entries if e.get("facts")}
     results = {(a, p["host"], p["name"]): p for a, e in seen.items() for p in e.get("probes") or []}
-    heard: Dict[str, Optional[Set[Tuple[str, str]]]] = {h: None if e.get("arrived") is None else {(x["host"], x["name"]) for x in e["arrived"]} for h, e in seen.items()}
+    heard: Dict[str, Optional[Set[Tuple[str, str]]]] = {
+        h: None if e.get("arrived") is None else {(x["host"], x["name"]) for x in e["arrived"]} for h, e in seen.items()
+    }
     ports = {h: {p["name"]: p for p in e["facts"]["ports"] if p["name"] != "app-http"} for h, e in seen.items()}
     found: List[Finding] = []
     silent: Set[Tuple[str, str]] = set()  # (host, port) whose service does not even answer its own host
@@ -257,13 +301,23 @@ def reach_findings(entries: Sequence[Mapping[str, Any]]) -> List[Finding]:
             if probe is None or probe["result"] == "ok" or (b, name) in silent:
                 continue
             if probe["result"] in ("unresolved", "error"):
-                found.append(Finding("unresolved" if probe["result"] == "unresolved" else "probe", ERROR, a, "%s cannot ask %s under %s: %s. Mend the name or aether_address." % (a, b, seen[b]["wants"]["address"], probe["detail"]), b))
+                found.append(
+                    Finding(
+                        "unresolved" if probe["result"] == "unresolved" else "probe",
+                        ERROR,
+                        a,
+                        "%s cannot ask %s under %s: %s. Mend the name or aether_address." % (a, b, seen[b]["wants"]["address"], probe["detail"]),
+                        b,
+                    )
+                )
                 break
             arrived = _arrived(a, b, name, heard, port)
             if arrived or (arrived is None and probe["result"] == "timeout" and _passes(a, b, results, heard) and not _passes(b, a, results, heard)):
                 lost.setdefault((a, b), []).append(name)
             else:
-                blocked.setdefault((a, b), {})[name] = "refused" if probe["result"] == "refused" else "certain" if arrived is False or _passes(b, a, results, heard) else "silent"
+                blocked.setdefault((a, b), {})[name] = (
+                    "refused" if probe["result"] == "refused" else "certain" if arrived is False or _passes(b, a, results, heard) else "silent"
+                )
     for (a, b), names in lost.items():
         if (a, b) not in blocked and (b, a) not in blocked:
             blocked[b, a] = {name: "answers" for name in names}
@@ -282,16 +336,26 @@ def _own(host, entry, ports, results, silent):
             continue
         own = results.get((host, host, name))
         if port["state"] == "service" and name == "gossip":
-            yield Finding("not_judged", NOTE, host, "Its gossip port %d/udp is in use and answers no stranger, so who reaches it was not judged." % port["port"])
+            yield Finding(
+                "not_judged", NOTE, host, "Its gossip port %d/udp is in use and answers no stranger, so who reaches it was not judged." % port["port"]
+            )
         elif own is not None and own["result"] != "ok" and own["result"] not in ("unresolved", "error"):
             silent.add((host, name))
             if port["state"] == "service" and name == "cluster" and port["protocol"] == UDP:
-                yield Finding("not_judged", NOTE, host, "The node does not answer on its cluster port %d/udp as QUIC does, not even to its own host, so who reaches it was not judged." % port["port"])
+                yield Finding(
+                    "not_judged",
+                    NOTE,
+                    host,
+                    "The node does not answer on its cluster port %d/udp as QUIC does, not even to its own host, so who reaches it was not judged."
+                    % port["port"],
+                )
             else:
                 yield Finding(
-                    "no_answer", ERROR, host,
-                    "Its %s port %d/%s does not answer under %s even to the host itself (%s). Is that address this host's (aether_address), and does a firewall on the host let it through?"
-                    % (name, port["port"], port["protocol"], entry["wants"]["address"], own["result"]),
+                    "no_answer",
+                    ERROR,
+                    host,
+                    "Its %s port %d/%s does not answer under %s even to the host itself (%s). Is that address this host's (aether_address), and does a firewall"
+                    " on the host let it through?" % (name, port["port"], port["protocol"], entry["wants"]["address"], own["result"]),
                 )
 
 
@@ -302,30 +366,42 @@ def _arrived(a, b, name, heard, port) -> Optional[bool]:
     return None if heard[b] is None else (a, name) in heard[b]
 
 
-def _passes(a, b, results, heard) -> bool:
-    """Whether anything at all is known to have got from ``a`` to ``b``: a question of a, or an answer to one of b."""
-    if heard[b] is not None and any(source == a for source, _name in heard[b]):
+def _passes(source, target, results, heard) -> bool:
+    """Whether anything at all is known to have got from ``source`` to ``target``: a question, or an answer to one of the target's."""
+    if heard[target] is not None and any(who == source for who, _name in heard[target]):
         return True
-    return any(p["result"] == "ok" for (x, y, _name), p in results.items() if {x, y} == {a, b})
+    return any(p["result"] == "ok" for (x, y, _name), p in results.items() if {x, y} == {source, target})
 
 
 def _blocked(a, b, names, both, judged, ports, seen) -> Finding:
     """``both``: the other way is blocked, too; ``judged``: whether it could be asked on one of these ports."""
     how = set(names.values())
-    listed = ", ".join("%s %d/%s" % (name, ports[b].get(name, ports[a].get(name))["port"], ports[b].get(name, ports[a].get(name))["protocol"]) for name in names)
+    listed = ", ".join(
+        "%s %d/%s" % (name, ports[b].get(name, ports[a].get(name))["port"], ports[b].get(name, ports[a].get(name))["protocol"]) for name in names
+    )
     if how == {"answers"}:
         listed = ", ".join("%s %d/%s" % (name, ports[a][name]["port"], ports[a][name]["protocol"]) for name in names)
-        message = "Answers from %s (%s) do not get back to %s: questions to its ports %s arrive. Open the way back in the firewalls between them." % (a, seen[a]["wants"]["address"], b, listed)
+        message = "Answers from %s (%s) do not get back to %s: questions to its ports %s arrive. Open the way back in the firewalls between them." % (
+            a,
+            seen[a]["wants"]["address"],
+            b,
+            listed,
+        )
         return Finding("blocked", ERROR, a, message, b)
     if both:
-        direction = "nor does %s reach %s" % (b, a) if how != {"silent"} else "nor the other way; where a question stays without an answer, either of them may be lost"
+        direction = (
+            "nor does %s reach %s" % (b, a) if how != {"silent"} else "nor the other way; where a question stays without an answer, either of them may be lost"
+        )
     elif not judged and how != {"answers"}:
         direction = "the other way cannot be judged, since %s answers no stranger there" % a
     else:
         direction = "the other way is open: the block is one-way, from %s to %s" % (a, b)
     return Finding(
-        "blocked", ERROR, a,
-        "%s does not reach %s (%s) on %s%s; %s. Open these ports between them in the firewalls, in both directions." % (a, b, seen[b]["wants"]["address"], listed, " (rejected)" if how == {"refused"} else "", direction),
+        "blocked",
+        ERROR,
+        a,
+        "%s does not reach %s (%s) on %s%s; %s. Open these ports between them in the firewalls, in both directions."
+        % (a, b, seen[b]["wants"]["address"], listed, " (rejected)" if how == {"refused"} else "", direction),
         b,
     )
 
@@ -351,15 +427,35 @@ def _machine(entry, count):
         yield Finding("memory", level, host, "It has %.1f GB of memory and %s wants %d. %s" % (facts["memory_mb"] / 1024, who, memory, advice))
     heap = heap_mb(wants.get("heap"))
     if heap is not None and heap >= facts["memory_mb"]:
-        yield Finding("heap", ERROR, host, "aether_heap %s does not fit into its memory of %d MB: the kernel would kill the node. Use at most %d MB." % (wants["heap"], facts["memory_mb"], facts["memory_mb"] * HEAP_WARNING_SHARE))
+        yield Finding(
+            "heap",
+            ERROR,
+            host,
+            "aether_heap %s does not fit into its memory of %d MB: the kernel would kill the node. Use at most %d MB."
+            % (wants["heap"], facts["memory_mb"], facts["memory_mb"] * HEAP_WARNING_SHARE),
+        )
     elif heap is not None and heap > facts["memory_mb"] * HEAP_WARNING_SHARE:
-        yield Finding("heap", WARNING, host, "aether_heap %s is more than %d %% of its memory of %d MB, and the JVM needs more than its heap. Use at most %d MB." % (wants["heap"], HEAP_WARNING_SHARE * 100, facts["memory_mb"], facts["memory_mb"] * HEAP_WARNING_SHARE))
+        yield Finding(
+            "heap",
+            WARNING,
+            host,
+            "aether_heap %s is more than %d %% of its memory of %d MB, and the JVM needs more than its heap. Use at most %d MB."
+            % (wants["heap"], HEAP_WARNING_SHARE * 100, facts["memory_mb"], facts["memory_mb"] * HEAP_WARNING_SHARE),
+        )
     jar_mb = ((entry.get("jar") or {}).get("size") or 0) / 1e6
     for disk in facts["disks"]:
         if jar_mb and disk.get("jar") and disk["free_mb"] < 2 * jar_mb:
-            yield Finding("disk", ERROR, host, "%d MB are free at %s, too little for the JAR (%.0f MB) beside the release that runs. Make room there." % (disk["free_mb"], disk["path"], jar_mb))
+            yield Finding(
+                "disk",
+                ERROR,
+                host,
+                "%d MB are free at %s, too little for the JAR (%.0f MB) beside the release that runs. Make room there."
+                % (disk["free_mb"], disk["path"], jar_mb),
+            )
         elif disk["free_mb"] < wants.get("disk_mb", 0):
-            yield Finding("disk", level, host, "%d MB are free at %s, less than aether_disk_mb (%d). Make room there." % (disk["free_mb"], disk["path"], wants["disk_mb"]))
+            yield Finding(
+                "disk", level, host, "%d MB are free at %s, less than aether_disk_mb (%d). Make room there." % (disk["free_mb"], disk["path"], wants["disk_mb"])
+            )
 
 
 def _usual_profile(count: int) -> str:
@@ -376,9 +472,13 @@ def _java(facts, wants, host):
     if wants.get("java_install") and "/" not in wants["java"] and facts.get("apt"):
         yield Finding("java", NOTE, host, "%s: %s will be installed (aether_java_install)." % (sentence, wants["java_package"]))
     elif wants.get("java_install") and "/" in wants["java"]:
-        yield Finding("java", ERROR, host, "%s; a package does not change what is under that path. Install Java %d there, or correct aether_java." % (sentence, needed))
+        yield Finding(
+            "java", ERROR, host, "%s; a package does not change what is under that path. Install Java %d there, or correct aether_java." % (sentence, needed)
+        )
     else:
-        yield Finding("java", ERROR, host, "%s. Install it, name it with aether_java%s." % (sentence, ", or allow aether_java_install" if facts.get("apt") else ""))
+        yield Finding(
+            "java", ERROR, host, "%s. Install it, name it with aether_java%s." % (sentence, ", or allow aether_java_install" if facts.get("apt") else "")
+        )
 
 
 def heap_mb(heap: Any) -> Optional[int]:
@@ -444,8 +544,18 @@ def _jars(entries):
         elif url and not re.match(r"^[0-9a-f]{64}$", wanted):
             yield Finding("jar", ERROR, "", "aether_jar_url needs aether_jar_sha256, 64 hexadecimal digits: without it nobody knows what is downloaded.")
         elif path and jar.get("trouble"):
-            yield Finding("jar", ERROR, "", "The JAR '%s' cannot be read on the controller (%s). Set aether_jar to the path of aether-node.jar there." % (path, jar["trouble"]))
+            yield Finding(
+                "jar",
+                ERROR,
+                "",
+                "The JAR '%s' cannot be read on the controller (%s). Set aether_jar to the path of aether-node.jar there." % (path, jar["trouble"]),
+            )
         elif path and wanted and wanted != jar.get("found"):
-            yield Finding("jar", ERROR, "", "The sha256 of %s is %s and aether_jar_sha256 says %s. Take the right file or correct the checksum." % (path, jar.get("found"), wanted))
+            yield Finding(
+                "jar",
+                ERROR,
+                "",
+                "The sha256 of %s is %s and aether_jar_sha256 says %s. Take the right file or correct the checksum." % (path, jar.get("found"), wanted),
+            )
         elif not path and not url:
             yield Finding("not_judged", NOTE, "", "Neither aether_jar nor aether_jar_url is set, so no JAR was judged; plays that install need one of them.")

@@ -44,7 +44,9 @@ class Query:
 
     def __init__(self, expression: str, where: str):
         if jmespath is None:
-            raise AetherError("bad_input", "Option '%s' needs the Python library jmespath where the task runs: install it there (requirements.txt names it)." % where)
+            raise AetherError(
+                "bad_input", "Option '%s' needs the Python library jmespath where the task runs: install it there (requirements.txt names it)." % where
+            )
         self.where = where
         self.expression = re.sub(r"\s", " ", str(expression))  # one line, so that the caret stands below the fault
         try:
@@ -67,7 +69,8 @@ class Query:
     def not_boolean(self, value: Any) -> AetherError:
         return AetherError(
             "bad_input",
-            "Option '%s': a condition must be true or false, and this is %s:\n%s\nCompare it with something, for instance length(…) > `0`." % (self.where, KINDS.get(type(value), type(value).__name__), self.marked(0)),
+            "Option '%s': a condition must be true or false, and this is %s:\n%s\nCompare it with something, for instance length(…) > `0`."
+            % (self.where, KINDS.get(type(value), type(value).__name__), self.marked(0)),
             expression=self.expression,
         )
 

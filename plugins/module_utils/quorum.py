@@ -242,7 +242,12 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
     needed = _needed(observation, answering, stateful, baseline)
     if len(sound) < needed:
         reasons.append(
-            Reason("lost_majority", None, "%d sound member%s, %d needed. %s" % (len(sound), "" if len(sound) == 1 else "s", needed, _what_heals(observation, members, sound, needed)), BOTH)
+            Reason(
+                "lost_majority",
+                None,
+                "%d sound member%s, %d needed. %s" % (len(sound), "" if len(sound) == 1 else "s", needed, _what_heals(observation, members, sound, needed)),
+                BOTH,
+            )
         )
     if without and not survives(observation, stateful, frozenset(without), size):
         reasons.append(Reason("would_not_survive", None, _why_not(observation, stateful, without, size), BOTH))
@@ -290,15 +295,19 @@ def _trouble(observation):
             elif view.node_id in observation.voters:
                 seen.update((view.node_id, view.name))
                 yield Reason(
-                    "wrong_id", view.name,
-                    "The endpoint of %s (%s) answers as %s: two inventory entries point at one node, or its node id is wrong." % (view.name, view.endpoint, view.node_id),
+                    "wrong_id",
+                    view.name,
+                    "The endpoint of %s (%s) answers as %s: two inventory entries point at one node, or its node id is wrong."
+                    % (view.name, view.endpoint, view.node_id),
                     COMPLETE,
                 )
             else:
                 seen.add(view.name)
                 yield Reason(
-                    "foreign", view.name,
-                    "%s answers as %s, which is not one of the voters (%s): a member of another cluster, or a node without its own id." % (view.endpoint, view.node_id, ", ".join(observation.voters)),
+                    "foreign",
+                    view.name,
+                    "%s answers as %s, which is not one of the voters (%s): a member of another cluster, or a node without its own id."
+                    % (view.endpoint, view.node_id, ", ".join(observation.voters)),
                     COMPLETE,
                 )
         else:
@@ -321,8 +330,10 @@ def _findings(observation, view, member, ids, ready, reference):
         yield Reason("no_state", node, "%s is %s but without state: %s." % (node, "ready" if member.ready else "up", _lacking(view, reference, ids)), COMPLETE)
     elif not member.has_quorum:
         yield Reason(
-            "no_quorum", node,
-            "%s has no quorum: of the %s it sees too few that are ready." % (node, "%d in its list" % view.cluster_size if view.cluster_size else "voters"), COMPLETE,
+            "no_quorum",
+            node,
+            "%s has no quorum: of the %s it sees too few that are ready." % (node, "%d in its list" % view.cluster_size if view.cluster_size else "voters"),
+            COMPLETE,
         )
     if view.has_leader and member.has_state:
         if view.leader is None:
@@ -361,7 +372,9 @@ def _compare_views(members, answering):
         if view.id in sound:
             unseen = sorted(sound - view.peers)
             if unseen:
-                yield Reason("split_views", view.id, "%s does not see %s, which answers and is sound: the views are split." % (view.id, ", ".join(unseen)), COMPLETE)
+                yield Reason(
+                    "split_views", view.id, "%s does not see %s, which answers and is sound: the views are split." % (view.id, ", ".join(unseen)), COMPLETE
+                )
 
 
 def _compare_lists(observation, answering):
@@ -378,7 +391,9 @@ def _compare_lists(observation, answering):
         yield Reason("lists_differ", view.id, "The list %s runs with differs from the inventory: it %s." % (view.id, " and ".join(parts)), COMPLETE)
     for view in answering:
         if view.core_nodes == voters and view.cluster_size not in (0, len(voters)):
-            yield Reason("lists_differ", view.id, "%s counts a majority of %d, though its list has %d names." % (view.id, view.cluster_size, len(voters)), COMPLETE)
+            yield Reason(
+                "lists_differ", view.id, "%s counts a majority of %d, though its list has %d names." % (view.id, view.cluster_size, len(voters)), COMPLETE
+            )
 
 
 def _what_heals(observation, members, sound, needed):
@@ -399,4 +414,7 @@ def _why_not(observation, stateful, without, baseline):
     if 2 * len(rest) <= had:
         left = ", ".join(v.id for v in rest) or "none"
         return "Without %s only %d of %d members with state would be left with a quorum (%s): not more than half." % (names, len(rest), had, left)
-    return "Without %s there would be no quorum left for %s." % (names, ", ".join(v.id for v in rest if not quorum_of(v, ready, baseline or len(observation.listed))))
+    return "Without %s there would be no quorum left for %s." % (
+        names,
+        ", ".join(v.id for v in rest if not quorum_of(v, ready, baseline or len(observation.listed))),
+    )

@@ -13,7 +13,10 @@ from .quorum import Verdict
 
 DAY = 86400
 # What to do about a certificate in a file that is near its end.
-THEIRS = "give aether_tls_cert and aether_tls_key new files (a private authority in aether_tls_own_ca makes them by itself), then ansible-playbook pragmatica.aether.rolling_restart"
+THEIRS = (
+    "give aether_tls_cert and aether_tls_key new files (a private authority in aether_tls_own_ca makes them by itself), then ansible-playbook"
+    " pragmatica.aether.rolling_restart"
+)
 OURS = "give a new file (ansible-playbook pragmatica.aether.authority makes one where the authority is your own)"
 RENEWAL_OVERDUE = 3.0  # days left; a node renews its certificate of 7 days after 2.8
 
@@ -61,7 +64,8 @@ def status_table(observation: Observation, verdict: Verdict) -> List[str]:
 def certificate_lines(certificates: Sequence[Mapping[str, Any]], own: Sequence[Mapping[str, Any]] = ()) -> List[str]:
     """For how long certificates are good, one line for the nodes' and one for those that we show and trust ourselves, and one for each that is to be seen to.
 
-    ``certificates``: per node what aether_info gathers; on v1 a node renews its own by itself after 2.8 of 7 days (docs/product.md 7). ``own``: the same, per ``file``.
+    ``certificates``: per node what aether_info gathers; on v1 a node renews its own by itself after 2.8 of 7 days (docs/product.md 7).
+    ``own``: the same, per ``file``.
     """
     known = [dict(c, who="of " + c["node"]) for c in certificates if c.get("seconds_left") is not None]
     ours = [dict(c, who="in " + c["file"]) for c in own if c.get("seconds_left") is not None]
@@ -72,11 +76,13 @@ def certificate_lines(certificates: Sequence[Mapping[str, Any]], own: Sequence[M
         lines.append("Our own are good for " + ", ".join("%s %.1f days" % (c["file"], c["seconds_left"] / DAY) for c in ours))
     for entry in known + ours:
         if entry.get("renewal") == "DUE":
-            lines.append("- The certificate %s ends %s and is renewed by nobody but you: %s." % (entry["who"], entry["expires_at"], THEIRS if entry in known else OURS))
+            lines.append(
+                "- The certificate %s ends %s and is renewed by nobody but you: %s." % (entry["who"], entry["expires_at"], THEIRS if entry in known else OURS)
+            )
         elif entry.get("renewal") != "BY_HAND" and (entry["seconds_left"] < RENEWAL_OVERDUE * DAY or entry.get("renewal") == "FAILED"):
             lines.append(
-                "- The certificate %s should have been renewed by itself (it says %s); look at its journal, and restart it before the certificate is out of its time: ansible-playbook pragmatica.aether.rolling_restart."
-                % (entry["who"], entry.get("renewal") or "nothing")
+                "- The certificate %s should have been renewed by itself (it says %s); look at its journal, and restart it before the certificate is out of its"
+                " time: ansible-playbook pragmatica.aether.rolling_restart." % (entry["who"], entry.get("renewal") or "nothing")
             )
     return lines
 

@@ -59,8 +59,14 @@ def rolls_before_the_stop(size: int) -> bool:
 
 
 def plan_shrink(
-    observation: Observation, removing: Sequence[str], stopped: Sequence[str] = (), dead: Sequence[str] = (), abandoned: Sequence[str] = (), keep_lists: bool = False,
-    allow_even: bool = False, allow_small: bool = False,
+    observation: Observation,
+    removing: Sequence[str],
+    stopped: Sequence[str] = (),
+    dead: Sequence[str] = (),
+    abandoned: Sequence[str] = (),
+    keep_lists: bool = False,
+    allow_even: bool = False,
+    allow_small: bool = False,
 ) -> Removal:
     """Take ``removing`` out, one at a time, the leader last.
 
@@ -126,17 +132,29 @@ def _refuse_end(plan, voters, removing, retired, keep_lists, allow_even, allow_s
     elif keep_lists:
         if len(left) <= majority(len(voters) + retired):
             plan.refusals.append(
-                Refusal("no_margin_kept", "%s: the next loss would end the cluster. Take out fewer, or shorten the lists too." % _kept(len(voters) + retired, len(left)))
+                Refusal(
+                    "no_margin_kept",
+                    "%s: the next loss would end the cluster. Take out fewer, or shorten the lists too." % _kept(len(voters) + retired, len(left)),
+                )
             )
     else:
         if len(left) < SMALLEST and not allow_small:
             plan.refusals.append(
-                Refusal("small", "%d members would be left; production wants %d at least. Set aether_allow_small=true to allow it." % (len(left), SMALLEST), "aether_allow_small")
+                Refusal(
+                    "small",
+                    "%d members would be left; production wants %d at least. Set aether_allow_small=true to allow it." % (len(left), SMALLEST),
+                    "aether_allow_small",
+                )
             )
         size = len(left) + retired
         if size % 2 == 0 and not allow_even:
             plan.refusals.append(
-                Refusal("even", "The cluster would end with %d voters, an even number: it can lose no more than %d voters can. Take out one more, or set aether_allow_even=true." % (size, size - 1), "aether_allow_even")
+                Refusal(
+                    "even",
+                    "The cluster would end with %d voters, an even number: it can lose no more than %d voters can. Take out one more, or set"
+                    " aether_allow_even=true." % (size, size - 1),
+                    "aether_allow_even",
+                )
             )
 
 
@@ -149,22 +167,37 @@ def _refuse_states(plan, observation, removing, stopped, dead) -> None:
     down = [i for i in observation.voters if i not in answering and i not in removing and i not in plan.to_finish]
     if down:
         plan.refusals.append(
-            Refusal("member_down", "%s does not answer and is to stay: bring it back first (site.yml starts it, replace_node.yml puts another in its place)." % ", ".join(down))
+            Refusal(
+                "member_down",
+                "%s does not answer and is to stay: bring it back first (site.yml starts it, replace_node.yml puts another in its place)." % ", ".join(down),
+            )
         )
     silent = [i for i in plan.order if i not in answering and i not in stopped and i not in dead]
     if silent:
         plan.refusals.append(
             Refusal(
-                "dead", "%s does not answer. Start it, so that it can be drained; when its host is gone for good, set aether_remove_dead=true." % ", ".join(silent), "aether_remove_dead",
+                "dead",
+                "%s does not answer. Start it, so that it can be drained; when its host is gone for good, set aether_remove_dead=true." % ", ".join(silent),
+                "aether_remove_dead",
             )
         )
     alive = sorted(i for i in dead if i in answering or any(i in v.peers for v in observation.answering()))
     if alive:
-        plan.refusals.append(Refusal("still_alive", "%s is not dead, or has been for less than half a minute: it answers, or the members are still connected to it." % ", ".join(alive)))
+        plan.refusals.append(
+            Refusal(
+                "still_alive",
+                "%s is not dead, or has been for less than half a minute: it answers, or the members are still connected to it." % ", ".join(alive),
+            )
+        )
     strangers = sorted({i for v in observation.answering() for i in v.core_nodes} - observation.listed)
     if strangers:
         plan.refusals.append(
-            Refusal("not_in_inventory", "The running members have %s in their lists, the inventory has not: put it back into aether_nodes; who is to go is named with -e aether_remove=ID." % ", ".join(strangers))
+            Refusal(
+                "not_in_inventory",
+                "The running members have %s in their lists, the inventory has not: put it back into aether_nodes; who is to go is named with -e"
+                " aether_remove=ID."
+                % ", ".join(strangers),
+            )
         )
     refuse_wrong_members(plan)
 
@@ -178,7 +211,11 @@ def _refuse_margin(plan: Removal, observation: Observation, keep_lists: bool) ->
     first = next(iter(plan.roll_before), plan.leaving if plan.to_stop else next(iter(plan.roll_after), None))
     if first and not plan.to_finish and not survives(observation, frozenset(verdict.with_state), frozenset([first])):
         plan.refusals.append(
-            Refusal("no_margin", "The cluster cannot do without %s now (%d sound, %d needed), and this would stop it first. A dead member is replaced with replace_node.yml." % (first, verdict.have, verdict.needed))
+            Refusal(
+                "no_margin",
+                "The cluster cannot do without %s now (%d sound, %d needed), and this would stop it first. A dead member is replaced with replace_node.yml."
+                % (first, verdict.have, verdict.needed),
+            )
         )
     if keep_lists:
         size = max([v.cluster_size or 0 for v in observation.answering()], default=len(observation.listed))
@@ -191,7 +228,10 @@ def explain(plan: Removal) -> List[str]:
         return ["Nobody is left to be taken out."] + plan.notes
     found = ["%s: an earlier run was interrupted while it changed this node; that is finished first." % i for i in plan.to_finish]
     if plan.roll_before:
-        found.append("%s: would be drained; then %s would be restarted with the list %s while it still runs; then it would be stopped." % (plan.leaving, ", ".join(plan.roll_before), ", ".join(plan.rest)))
+        found.append(
+            "%s: would be drained; then %s would be restarted with the list %s while it still runs; then it would be stopped."
+            % (plan.leaving, ", ".join(plan.roll_before), ", ".join(plan.rest))
+        )
     elif plan.to_stop:
         found.append("%s: would be drained and stopped." % plan.leaving)
     else:
@@ -207,7 +247,13 @@ def explain(plan: Removal) -> List[str]:
 
 
 def action(plan: Removal, node: str) -> str:
-    for word, nodes in (("finish", plan.to_finish), ("leave", [plan.leaving]), ("roll", plan.roll_before + plan.roll_after), ("write", plan.to_write), ("out", plan.out)):
+    for word, nodes in (
+        ("finish", plan.to_finish),
+        ("leave", [plan.leaving]),
+        ("roll", plan.roll_before + plan.roll_after),
+        ("write", plan.to_write),
+        ("out", plan.out),
+    ):
         if node in nodes:
             return word
     return "none"

@@ -99,7 +99,10 @@ def coordinate_findings(text: Any, where: str) -> List[str]:
         return ["%s: %r is not group:artifact:version, such as org.example:my-slice:1.0.0." % (where, text)]
     found = []
     if not GROUP.fullmatch(parts[0]):
-        found.append("%s: the group '%s' must be two or more names with dots between, in small letters, digits, '_' and '-', each beginning with a letter." % (where, parts[0]))
+        found.append(
+            "%s: the group '%s' must be two or more names with dots between, in small letters, digits, '_' and '-', each beginning with a letter."
+            % (where, parts[0])
+        )
     if not NAME.fullmatch(parts[1]):
         found.append("%s: the artifact '%s' must be small letters and digits, with single '-' between." % (where, parts[1]))
     if not VERSION.fullmatch(parts[2]):
@@ -120,7 +123,11 @@ def from_toml(text: str) -> Tuple[Optional[Blueprint], List[str], List[str]]:
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
         return None, ["slices: must be tables, each beginning with [[slices]]."], remarks
     for number, entry in enumerate(entries, 1):
-        remarks.extend("slices[%d] has '%s', which is none of %s; is it a slip of the pen? It is sent as it is." % (number, k, ", ".join(SLICE_KEYS)) for k in entry if k not in SLICE_KEYS)
+        remarks.extend(
+            "slices[%d] has '%s', which is none of %s; is it a slip of the pen? It is sent as it is." % (number, k, ", ".join(SLICE_KEYS))
+            for k in entry
+            if k not in SLICE_KEYS
+        )
     blueprint, findings = _checked(document.get("id"), entries, text)
     return blueprint, findings, remarks
 
@@ -151,7 +158,11 @@ def _checked(identity, entries, text):
             found.append("%s.minAvailable: is %r, and must be a whole number from 1 to instances (%d)." % (where, least, instances))
         slices.append(Slice(artifact, instances, least))
     names = [base(s.artifact) for s in slices if isinstance(s.artifact, str)]
-    found.extend("slices: %s stands there %d times; a blueprint has one entry, with one version, for each slice." % (n, names.count(n)) for n in sorted(set(names)) if names.count(n) > 1)
+    found.extend(
+        "slices: %s stands there %d times; a blueprint has one entry, with one version, for each slice." % (n, names.count(n))
+        for n in sorted(set(names))
+        if names.count(n) > 1
+    )
     return (None if found else Blueprint(identity, tuple(slices), text)), found
 
 
@@ -181,7 +192,11 @@ def cluster_refusals(plan: Plan, observation: Observation, verdict: Verdict, all
         plan.refuse("majority", "The cluster has no majority, so nothing can be changed: %s" % " ".join(r.sentence for r in verdict.explaining("majority")))
     starting = [v.id for v in observation.answering() if not v.ready]
     if starting:
-        plan.refuse("starting", "%s answers and is not ready: a write while a node starts leaves it without state. Wait until it is ready, or stop it." % ", ".join(starting), allowed)
+        plan.refuse(
+            "starting",
+            "%s answers and is not ready: a write while a node starts leaves it without state. Wait until it is ready, or stop it." % ", ".join(starting),
+            allowed,
+        )
 
 
 def plan_scale(seen: Layout, documents: Sequence[Document], artifact: str, instances: int, allowed: Sequence[str] = ()) -> Plan:
@@ -192,14 +207,24 @@ def plan_scale(seen: Layout, documents: Sequence[Document], artifact: str, insta
         plan.refuse("swap", "%s replaces %s at once, not one after the other." % (artifact, ", ".join(sorted(running))), allowed)
         plan.gone = sorted(running)
     elif artifact not in running and running:
-        plan.refuse("unknown_version", "%s is not deployed, but %s is: the cluster would answer 'scaled' and do nothing. Scale that one, or apply a blueprint with the new version." % (artifact, ", ".join(sorted(running))))
+        plan.refuse(
+            "unknown_version",
+            "%s is not deployed, but %s is: the cluster would answer 'scaled' and do nothing. Scale that one, or apply a blueprint with the new version."
+            % (artifact, ", ".join(sorted(running))),
+        )
         return plan
     elif artifact not in running and (seen.targets or documents or seen.states):
-        plan.refuse("unknown_slice", "%s is in no blueprint of this cluster (%s): apply a blueprint that has it." % (artifact, ", ".join(d.id for d in documents) or "there is none"))
+        plan.refuse(
+            "unknown_slice",
+            "%s is in no blueprint of this cluster (%s): apply a blueprint that has it." % (artifact, ", ".join(d.id for d in documents) or "there is none"),
+        )
         return plan
     least = seen.minimums.get(artifact, 1)
     if instances < least:
-        plan.refuse("below_minimum", "%s is to have %d, and the minimum in its blueprint is %d: apply the blueprint with a lower minAvailable first." % (artifact, instances, least))
+        plan.refuse(
+            "below_minimum",
+            "%s is to have %d, and the minimum in its blueprint is %d: apply the blueprint with a lower minAvailable first." % (artifact, instances, least),
+        )
     has_targets = artifact in seen.targets
     now = seen.targets[artifact] if has_targets else len(seen.hosts.get(artifact, ()))
     plan.before = dict({a: len(seen.hosts.get(a, ())) for a in plan.gone}, **{artifact: now})
@@ -222,7 +247,11 @@ def plan_apply(seen: Layout, documents: Sequence[Document], blueprint: Blueprint
     for entry in blueprint.slices:
         name, now = base(entry.artifact), seen.targets.get(entry.artifact)
         if name in owner:
-            plan.refuse("owned", "%s belongs to the blueprint %s: the cluster would answer 'applied', run nothing, and start it beside the other at the next change of leader. Take it out of one of them, or apply the other." % (entry.artifact, owner[name]))
+            plan.refuse(
+                "owned",
+                "%s belongs to the blueprint %s: the cluster would answer 'applied', run nothing, and start it beside the other at the next change of leader."
+                " Take it out of one of them, or apply the other." % (entry.artifact, owner[name]),
+            )
         if name in mine and mine[name] != entry.artifact:
             plan.refuse("swap", "%s replaces %s at once, not one after the other." % (entry.artifact, mine[name]), allowed)
             plan.gone.append(mine[name])
@@ -234,7 +263,9 @@ def plan_apply(seen: Layout, documents: Sequence[Document], blueprint: Blueprint
         if now != entry.instances:
             plan.changes.append("%s: %s -> %d" % (entry.artifact, "none" if now is None else now, entry.instances))
         elif known != entry.instances:
-            plan.changes.append("%s: %s -> %d in the blueprint, where %d run by now" % (entry.artifact, "none" if known is None else known, entry.instances, now))
+            plan.changes.append(
+                "%s: %s -> %d in the blueprint, where %d run by now" % (entry.artifact, "none" if known is None else known, entry.instances, now)
+            )
         if least is not None and least != entry.minimum and now is not None:
             plan.changes.append("%s: at least %d -> at least %d" % (entry.artifact, least, entry.minimum))
     dropped = [a for n, a in sorted(mine.items()) if n not in names]
@@ -245,7 +276,12 @@ def plan_apply(seen: Layout, documents: Sequence[Document], blueprint: Blueprint
         if "dropped" not in allowed:
             plan.refuse("dropped", "%s is in %s now and not in the new one: the cluster would keep it running, and in no blueprint." % (what, blueprint.id))
         else:
-            plan.refuse("downtime", "Only deleting %s and applying it again takes %s away: all its slices (%s) are down meanwhile, about 5 s and what they need to start." % (blueprint.id, what, ", ".join(sorted(own.slices))), allowed)
+            plan.refuse(
+                "downtime",
+                "Only deleting %s and applying it again takes %s away: all its slices (%s) are down meanwhile, about 5 s and what they need to start."
+                % (blueprint.id, what, ", ".join(sorted(own.slices))),
+                allowed,
+            )
     listed = {a for d in documents for a in list(d.slices) + list(d.dependencies)}
     plan.remarks.extend("%s runs and is in no blueprint; one it was dropped from may still own it." % a for a in sorted(set(seen.targets) - listed))
     if plan.changes:
@@ -317,7 +353,10 @@ def _lacks_of(view: View, artifact: str, count: int, plan: Plan, silent: FrozenS
         return ["at least %d of %s are wanted, not %d," % (view.minimums.get(artifact, 0), artifact, least)]
     if len(active) == count == len(here):
         return []
-    others = sorted(["%s on %s" % (i.state, i.node) for i in here if i.state != ACTIVE] + ["%s does not answer" % i.node for i in here if i.state == ACTIVE and i.node in silent])
+    others = sorted(
+        ["%s on %s" % (i.state, i.node) for i in here if i.state != ACTIVE]
+        + ["%s does not answer" % i.node for i in here if i.state == ACTIVE and i.node in silent]
+    )
     return ["%s has %d of %d active%s" % (artifact, len(active), count, " (%s)" % ", ".join(others) if others else "")]
 
 
@@ -332,7 +371,7 @@ def failed(observation: Observation, verdict: Verdict, artifacts: Sequence[str])
     seen = layout(observation, verdict)
     if seen is None:
         return []
-    return [i for a in artifacts for _, i in sorted(seen.hosts.get(a, {}).items()) if i.state == FAILED]
+    return [hosts[n] for hosts in (seen.hosts.get(a, {}) for a in artifacts) for n in sorted(hosts) if hosts[n].state == FAILED]
 
 
 def shown_targets(observation: Observation, verdict: Verdict, artifact: str) -> FrozenSet[int]:
@@ -357,8 +396,12 @@ def stuck(observation: Observation, verdict: Verdict, plan: Plan) -> List[str]:
     silent, found = _silent(observation), []
     for artifact, count in sorted(plan.wanted.items()):
         placed = seen.hosts.get(artifact, {})
-        found.extend("%s on %s is %s%s" % (artifact, n, i.state, " (%s)" % i.reason if i.reason else "") for n, i in sorted(placed.items()) if i.state != ACTIVE)
-        found.extend("%s on %s counts as active, and %s does not answer" % (artifact, n, n) for n, i in sorted(placed.items()) if i.state == ACTIVE and n in silent)
+        found.extend(
+            "%s on %s is %s%s" % (artifact, n, i.state, " (%s)" % i.reason if i.reason else "") for n, i in sorted(placed.items()) if i.state != ACTIVE
+        )
+        found.extend(
+            "%s on %s counts as active, and %s does not answer" % (artifact, n, n) for n, i in sorted(placed.items()) if i.state == ACTIVE and n in silent
+        )
         if len(placed) < count and not seen.free(artifact, ""):
             found.append("%s runs on %d of %d and no node on duty is free to take it (%d on duty)" % (artifact, len(placed), count, len(seen.on_duty)))
     for artifact in plan.gone:
@@ -423,7 +466,9 @@ def slice_table(observation: Observation, verdict: Verdict) -> List[str]:
             short_of.append("%s has %d active instances, %d wanted." % (artifact, active, target))
         cells = ["x" if placed.get(n) == ACTIVE else placed.get(n, "-") for n in nodes]
         rows.append([artifact, "%d%s" % (active, " !" if off else ""), "-" if target is None else str(target), str(seen.minimums.get(artifact, "-"))] + cells)
-    rows.append(["instances", str(sum(counts.values())), "", ""] + ["%d%s" % (counts[n], " !" if n in heavy else "") if n in counts else "off duty" for n in nodes])
+    rows.append(
+        ["instances", str(sum(counts.values())), "", ""] + ["%d%s" % (counts[n], " !" if n in heavy else "") if n in counts else "off duty" for n in nodes]
+    )
     notes = ["- %s" % s for s in short_of]
     if heavy:
         few = [n for n, c in counts.items() if c == min(counts.values())]

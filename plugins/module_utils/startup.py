@@ -40,7 +40,10 @@ _CAUSES = (
 )
 # Lines after which a node that goes on running is never going to be a member (docs/product.md 7, 8), with the reason and what to do.
 _NEVER_FORMS = (
-    ("NO_APPLICATION_PROTOCOL", "the handshake between the nodes fails, which it always does in this release once TLS is on. Switch TLS off, or use a release in which it works."),
+    (
+        "NO_APPLICATION_PROTOCOL",
+        "the handshake between the nodes fails, which it always does in this release once TLS is on. Switch TLS off, or use a release in which it works.",
+    ),
     ("Failed to deserialize Hello response", "another member speaks another release's protocol. Give all members the same release."),
     ("Cluster formation failed: ", "the product gave up forming the cluster. Mend what the line says, then stop the node and start it again."),
 )
@@ -99,7 +102,15 @@ def judge(start: Mapping[str, Any], answers: Answers, wanted: Wanted) -> List[Fi
     found = _exited(start, lines, wanted) + _config(start, lines, answers, wanted) + _release(start, lines, wanted)
     if not start.get("running", True):
         return found  # nothing runs, so nothing runs with less than it should
-    return found + _identity(lines, answers, wanted) + _peers(lines, answers, wanted) + _api(answers, wanted) + _tls(lines, wanted) + _gossip(start, wanted) + _formed(lines, wanted)
+    return (
+        found
+        + _identity(lines, answers, wanted)
+        + _peers(lines, answers, wanted)
+        + _api(answers, wanted)
+        + _tls(lines, wanted)
+        + _gossip(start, wanted)
+        + _formed(lines, wanted)
+    )
 
 
 def placeholders(text: str) -> List[str]:
@@ -133,43 +144,57 @@ def _config(start, lines, answers, wanted):
     if dropped:
         text = lines[dropped[0]]
         why = [text.partition(_DROPPED)[2]] + [line.strip(" |-") for line in _continued(lines, dropped[0])]
-        return [Finding(
-            "config_dropped",
-            "%s dropped the whole of %s and runs on defaults, without API keys and TLS: %s. Correct the file, then stop the node and start it again." % (wanted.node_id, file, " ".join(why).rstrip(".")),
-            "\n".join([text] + _continued(lines, dropped[0])),
-        )]
+        return [
+            Finding(
+                "config_dropped",
+                "%s dropped the whole of %s and runs on defaults, without API keys and TLS: %s. Correct the file, then stop the node and start it again."
+                % (wanted.node_id, file, " ".join(why).rstrip(".")),
+                "\n".join([text] + _continued(lines, dropped[0])),
+            )
+        ]
     if start.get("placeholders"):
-        return [Finding(
-            "config_dropped",
-            "%s takes literally what %s means as a placeholder (%s): the product replaces none. Put the value into the environment of the service, as AETHER_CLUSTER_SECRET or AETHER_API_KEYS, and take the line out."
-            % (wanted.node_id, file, "; ".join(start["placeholders"])),
-            start["placeholders"][0],
-        )]
+        return [
+            Finding(
+                "config_dropped",
+                "%s takes literally what %s means as a placeholder (%s): the product replaces none. Put the value into the environment of the service, as"
+                " AETHER_CLUSTER_SECRET or AETHER_API_KEYS, and take the line out." % (wanted.node_id, file, "; ".join(start["placeholders"])),
+                start["placeholders"][0],
+            )
+        ]
     started = any(m and not m.group(2) for m in map(_STARTING.search, lines))
     if start.get("running", True) and answers.has_lists and started and not any(_CONFIG.search(line) for line in lines):
-        return [Finding(
-            "config_dropped",
-            "%s loaded no configuration file and runs on defaults, without API keys and TLS. Give the unit --config=FILE, then stop the node and start it again." % wanted.node_id,
-            "no line 'Config: environment=' in the journal of this start",
-        )]
+        return [
+            Finding(
+                "config_dropped",
+                "%s loaded no configuration file and runs on defaults, without API keys and TLS. Give the unit --config=FILE, then stop the node and start it"
+                " again."
+                % wanted.node_id,
+                "no line 'Config: environment=' in the journal of this start",
+            )
+        ]
     return []
 
 
 def _release(start, lines, wanted):
     runs = str(start.get("sha256") or "").lower()
     if wanted.release and runs and not runs.startswith(wanted.release.lower()):
-        return [Finding(
-            "wrong_release",
-            "%s runs another release than the wanted one: the JAR %s has the sha256 %s, wanted is %s. Install the wanted release, make it the current one, then stop the node and start it again."
-            % (wanted.node_id, start.get("jar") or "", runs[:12], wanted.release[:12]),
-            "sha256 %s" % runs,
-        )]
+        return [
+            Finding(
+                "wrong_release",
+                "%s runs another release than the wanted one: the JAR %s has the sha256 %s, wanted is %s. Install the wanted release, make it the current one,"
+                " then stop the node and start it again." % (wanted.node_id, start.get("jar") or "", runs[:12], wanted.release[:12]),
+                "sha256 %s" % runs,
+            )
+        ]
     if wanted.banner and any(_STARTING.search(line) for line in lines) and not _first(lines, wanted.banner):
-        return [Finding(
-            "wrong_release",
-            "%s shows no banner with '%s', so it is another release than the wanted one. Look at the JAR that its unit starts; install the wanted release, then stop the node and start it again." % (wanted.node_id, wanted.banner),
-            lines[0],
-        )]
+        return [
+            Finding(
+                "wrong_release",
+                "%s shows no banner with '%s', so it is another release than the wanted one. Look at the JAR that its unit starts; install the wanted release,"
+                " then stop the node and start it again." % (wanted.node_id, wanted.banner),
+                lines[0],
+            )
+        ]
     return []
 
 
@@ -186,12 +211,14 @@ def _identity(lines, answers, wanted):
     own, line = _own_id(lines, answers)
     if own is None or own == wanted.node_id:
         return []
-    return [Finding(
-        "random_id",
-        "%s runs under the id %s, and counts as one voter more than the lists name. The product takes a random id when it is given none: let the unit pass --node-id=%s (not a variable that may be empty), then stop the node and start it again."
-        % (wanted.node_id, own, wanted.node_id),
-        line,
-    )]
+    return [
+        Finding(
+            "random_id",
+            "%s runs under the id %s, and counts as one voter more than the lists name. The product takes a random id when it is given none: let the unit pass"
+            " --node-id=%s (not a variable that may be empty), then stop the node and start it again." % (wanted.node_id, own, wanted.node_id),
+            line,
+        )
+    ]
 
 
 def _peers(lines, answers, wanted):
@@ -203,14 +230,14 @@ def _peers(lines, answers, wanted):
     invented: List[str] = []
     dropped: List[str] = []
     if answers.has_lists:
-        ids = answers.core_nodes or frozenset(i for i, _, _ in entries if whole)
+        ids = answers.core_nodes or frozenset(entry[0] for entry in entries if whole)
         if by_id and ids:
             invented = sorted(ids - set(by_id) - {_own_id(lines, answers)[0]})
             renamed = {"node-" + "-".join(p.split(":")[1:]): i for i, p in by_id.items()}
             dropped = sorted(set(by_id) - ids - {renamed.get(i) for i in invented})
     elif whole:
         # Where ids are made up as a matter of course, an address is what tells a peer.
-        addresses = {"%s:%s" % (host, port) for _, host, port in entries}
+        addresses = {"%s:%s" % entry[1:] for entry in entries}
         dropped = sorted(i for i, p in by_id.items() if i != wanted.node_id and p.split(":", 1)[1] not in addresses)
     shown = line or "its list: %s" % ", ".join(sorted(answers.core_nodes))
     mend = "Write its unit again with the whole list, then stop the node and start it again."
@@ -221,10 +248,17 @@ def _peers(lines, answers, wanted):
         text = "%s dropped peers and counts fewer voters than there are.%s%s %s" % (wanted.node_id, unreadable, lacks, mend)
         found.append(Finding("peers_dropped", text, _first(lines, "Invalid peer format: ") or shown))
     if invented:
-        text = "%s counts voters that nobody named: %s. The product makes up ids for entries without one: each is to be id:host:port. %s" % (wanted.node_id, ", ".join(invented), mend)
+        text = "%s counts voters that nobody named: %s. The product makes up ids for entries without one: each is to be id:host:port. %s" % (
+            wanted.node_id,
+            ", ".join(invented),
+            mend,
+        )
         found.append(Finding("peers_invented", text, shown))
     elif answers.has_lists and _at_localhost(entries, by_id.get(wanted.node_id)):
-        text = "%s is missing in its own list and made up an entry: it tells the others to find it at 'localhost'. The list is to name the node itself, too (%s). %s" % (wanted.node_id, by_id[wanted.node_id], mend)
+        text = (
+            "%s is missing in its own list and made up an entry: it tells the others to find it at 'localhost'. The list is to name the node itself, too"
+            " (%s). %s" % (wanted.node_id, by_id[wanted.node_id], mend)
+        )
         found.append(Finding("peers_invented", text, line))
     return found
 
@@ -233,35 +267,46 @@ def _at_localhost(entries, own):
     """Whether the node's own entry says 'localhost', where another address is wanted."""
     if own is None:
         return False
-    node, host, _ = own.split(":")
-    return host != "localhost" and any(i == node and h == "localhost" for i, h, _ in entries)
+    node, host = own.split(":")[:2]
+    return host != "localhost" and (node, "localhost") in (entry[:2] for entry in entries)
 
 
 def _api(answers, wanted):
     if not (wanted.keys and answers.anonymous):
         return []
-    return [Finding(
-        "api_open",
-        "%s answers everybody, though API keys are configured: they count only with '[app-http] enabled = true' in a file that was loaded. Correct its aether.toml, then stop the node and start it again; until then keep strangers off its management port." % wanted.node_id,
-        "a read without a key was answered",
-    )]
+    return [
+        Finding(
+            "api_open",
+            "%s answers everybody, though API keys are configured: they count only with '[app-http] enabled = true' in a file that was loaded. Correct its"
+            " aether.toml, then stop the node and start it again; until then keep strangers off its management port."
+            % wanted.node_id,
+            "a read without a key was answered",
+        )
+    ]
 
 
 def _tls(lines, wanted):
     failed = _first(lines, _NO_TLS)
     if failed:
-        return [Finding(
-            "no_tls",
-            "%s runs without TLS, though its file asks for it: %s. Mend that, then stop the node and start it again." % (wanted.node_id, failed.partition(_NO_TLS)[2].rstrip(".")),
-            failed,
-        )]
+        return [
+            Finding(
+                "no_tls",
+                "%s runs without TLS, though its file asks for it: %s. Mend that, then stop the node and start it again."
+                % (wanted.node_id, failed.partition(_NO_TLS)[2].rstrip(".")),
+                failed,
+            )
+        ]
     without = next(filter(None, (_first(lines, mark) for mark in _WITHOUT_TLS)), "")
     if wanted.tls and without:
-        return [Finding(
-            "no_tls",
-            "%s runs without TLS, though it is wanted. Set cluster.tls = true and tls.auto_generate = true in its aether.toml and AETHER_CLUSTER_SECRET in its environment, then stop the node and start it again." % wanted.node_id,
-            without,
-        )]
+        return [
+            Finding(
+                "no_tls",
+                "%s runs without TLS, though it is wanted. Set cluster.tls = true and tls.auto_generate = true in its aether.toml and AETHER_CLUSTER_SECRET in"
+                " its environment, then stop the node and start it again."
+                % wanted.node_id,
+                without,
+            )
+        ]
     return []
 
 
@@ -271,12 +316,14 @@ def _gossip(start, wanted):
     if gossip.get("held_by") != "other":
         return []
     who = gossip.get("holder") or "another process"
-    return [Finding(
-        "gossip_port_taken",
-        "%s runs without its gossip port: UDP %d on its host is held by %s. It keeps running and hears too late of members that die. Stop that process, or choose another aether_cluster_port, then stop the node and start it again."
-        % (wanted.node_id, wanted.cluster_port + GOSSIP_OFFSET, who),
-        "UDP %d: %s" % (wanted.cluster_port + GOSSIP_OFFSET, who),
-    )]
+    return [
+        Finding(
+            "gossip_port_taken",
+            "%s runs without its gossip port: UDP %d on its host is held by %s. It keeps running and hears too late of members that die. Stop that process, or"
+            " choose another aether_cluster_port, then stop the node and start it again." % (wanted.node_id, wanted.cluster_port + GOSSIP_OFFSET, who),
+            "UDP %d: %s" % (wanted.cluster_port + GOSSIP_OFFSET, who),
+        )
+    ]
 
 
 def _formed(lines, wanted):

@@ -20,7 +20,8 @@ options:
     type: str
     required: true
   src:
-    description: The JAR, where the task runs. A relative path on the controller is looked for from the working directory, then as for other file tasks beside the play.
+    description: The JAR, where the task runs. A relative path on the controller is looked for from the working directory, then as for other file tasks
+      beside the play.
     type: path
     required: true
   overwrite:
@@ -64,7 +65,8 @@ api:
   returned: when a member was asked
   type: str
 cluster:
-  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself and in whose views it is.
+  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself
+    and in whose views it is.
   returned: when the members were asked
   type: dict
   sample:
@@ -109,7 +111,8 @@ waited:
   type: dict
   sample: {seconds: 3.2, polls: 6}
 failure:
-  description: For branching on a failure, C(kind), which is C(bad_input), C(refused), C(write_failed), C(not_stored), C(nobody) or C(cannot), and what belongs to it.
+  description: For branching on a failure, C(kind), which is C(bad_input), C(refused), C(write_failed), C(not_stored), C(nobody) or C(cannot), and what
+    belongs to it.
   returned: on failure
   type: dict
   sample: {kind: refused, sha1: da39a3ee5e6b4b0d3255bfef95601890afd80709}

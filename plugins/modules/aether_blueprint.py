@@ -161,7 +161,8 @@ api:
   returned: when a member was asked
   type: str
 cluster:
-  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself and in whose views it is.
+  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself
+    and in whose views it is.
   returned: when the members were asked
   type: dict
   sample:
@@ -207,13 +208,15 @@ waited:
   sample: {seconds: 3.2, polls: 6}
 failure:
   description:
-    - For branching on a failure, C(kind) and what belongs to it; C(refusals) with C(code), C(sentence) and C(option); C(findings), what is wrong with the blueprint.
+    - For branching on a failure, C(kind) and what belongs to it; C(refusals) with C(code), C(sentence) and C(option); C(findings), what is wrong with the
+      blueprint.
     - C(kind) is C(bad_input), C(refused), C(rejected), C(failed), C(not_settled), C(overruled), C(write_failed), C(nobody) or C(cannot).
   returned: on failure
   type: dict
   sample: {kind: refused, refusals: [{code: unplaceable, option: "allow_unplaceable: true", sentence: You need to increase slice capacity by 2 nodes.}]}
 blueprint:
-  description: C(id) (of a whole blueprint), its C(slices) as they are or in check mode would be, and C(changes) as sentences; C(state), V(ignore:present) or V(ignore:absent).
+  description: C(id) (of a whole blueprint), its C(slices) as they are or in check mode would be, and C(changes) as sentences; C(state), V(ignore:present) or
+    V(ignore:absent).
   returned: when the members were compared
   type: dict
   sample:

@@ -39,7 +39,8 @@ options:
     description:
       - Refusals that are not to count, by their code in RV(ignore:failure.refusals).
       - V(majority), the rest would lose the majority. V(only_instance), the node runs the only active instance of a slice.
-        V(deployment), a deployment is in progress. V(unsound), the cluster is not complete. V(unsettled), a slice on the node has not the wanted number of active instances.
+        V(deployment), a deployment is in progress. V(unsound), the cluster is not complete. V(unsettled), a slice on the node has not the wanted number of
+        active instances.
         V(no_room), no other node is free to take a slice, which can be allowed only with O(api=runbook); elsewhere such a drain is known never to end.
     type: list
     elements: str
@@ -53,7 +54,8 @@ options:
     default: true
   timeout:
     description:
-      - Seconds to wait in each step that waits. By default 10 and 5 more for each slice on the node for V(drained), 30 for V(active), each more than was ever seen to be needed.
+      - Seconds to wait in each step that waits. By default 10 and 5 more for each slice on the node for V(drained), 30 for V(active), each more than was
+        ever seen to be needed.
       - Without it, V(drained) waits 25 seconds longer when the leader was lost or the node restarts meanwhile.
     type: float
   intent_path:
@@ -111,7 +113,8 @@ api:
   returned: when a member was asked
   type: str
 cluster:
-  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself and in whose views it is.
+  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself
+    and in whose views it is.
   returned: when the members were asked
   type: dict
   sample:
@@ -157,7 +160,8 @@ waited:
   sample: {seconds: 3.2, polls: 6}
 failure:
   description:
-    - For branching on a failure, C(kind) and what belongs to it; C(refusals) with C(code), C(sentence) and C(option); C(undone), whether what was changed is as it was.
+    - For branching on a failure, C(kind) and what belongs to it; C(refusals) with C(code), C(sentence) and C(option); C(undone), whether what was changed is
+      as it was.
     - C(kind) is C(refused), C(not_drained), C(called_off), C(not_active), C(not_settled), C(write_failed), C(cannot), C(intent), C(busy) or C(bad_input).
   returned: on failure
   type: dict

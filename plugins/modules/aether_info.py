@@ -19,13 +19,15 @@ options:
   gather:
     description:
       - What RV(document) is to have. What O(query) or O(wait_for) names is gathered as well.
-      - V(members), V(lifecycle) and V(slices) cost nothing more than the look at the cluster. The rest are questions to the best member, V(certificate) to each for itself.
+      - V(members), V(lifecycle) and V(slices) cost nothing more than the look at the cluster. The rest are questions to the best member, V(certificate) to
+        each for itself.
     type: list
     elements: str
     choices: [members, lifecycle, slices, blueprints, metrics, thresholds, alerts, certificate, events, deployments, all]
     default: [members, lifecycle, slices]
   query:
-    description: A JMESPath expression over RV(document); its value is RV(answer). One that trips over null, as stands where nobody can tell, is an error; C(not_null) helps.
+    description: A JMESPath expression over RV(document); its value is RV(answer). One that trips over null, as stands where nobody can tell, is an error;
+      C(not_null) helps.
     type: str
   wait_for:
     description:
@@ -81,7 +83,8 @@ api:
   returned: when a member was asked
   type: str
 cluster:
-  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself and in whose views it is.
+  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself
+    and in whose views it is.
   returned: when the members were asked
   type: dict
   sample:
@@ -126,7 +129,8 @@ waited:
   type: dict
   sample: {seconds: 3.2, polls: 6}
 failure:
-  description: For branching on a failure, C(kind), which is C(bad_input), with C(expression) and C(position) of the fault, or C(not_met), with C(conditions) and in C(last) those that were not true.
+  description: For branching on a failure, C(kind), which is C(bad_input), with C(expression) and C(position) of the fault, or C(not_met), with C(conditions)
+    and in C(last) those that were not true.
   returned: on failure
   type: dict
   sample: {kind: not_met, conditions: [settled, majority], last: [settled is false]}
@@ -155,7 +159,8 @@ unsettled:
   type: list
   elements: str
 slice_table:
-  description: A table of slices by nodes for people, line by line; C(!) marks a slice that is not as wanted and a node with two or more instances above the fewest.
+  description: A table of slices by nodes for people, line by line; C(!) marks a slice that is not as wanted and a node with two or more instances above the
+    fewest.
   returned: always
   type: list
   elements: str
@@ -166,11 +171,15 @@ imbalance:
   elements: str
 document:
   description:
-    - What O(query) and O(wait_for) are asked of. Always C(api), C(leader), C(voters), C(majority), C(complete), C(settled) and C(can_lose); the others as O(gather) says, null where nobody can tell.
+    - What O(query) and O(wait_for) are asked of. Always C(api), C(leader), C(voters), C(majority), C(complete), C(settled) and C(can_lose); the others as
+      O(gather) says, null where nobody can tell.
     - C(members), as in RV(ignore:cluster.members). C(lifecycle), each C(node) with its C(state).
-    - C(slices), each C(artifact) with its short C(name), C(wanted), C(minimum) and C(active) instances, whether it is C(settled) in every view with state, and C(instances) with C(node), C(state), C(reason).
-    - C(blueprints), each C(id) with C(slices) of C(artifact), C(instances), C(dependency). C(deployments), each with C(id), C(blueprint), C(strategy), C(state), C(in_progress).
-    - C(metrics), each C(node) with C(cpu) and C(heap) from 0 to 1, C(heap_used) and C(heap_max) in bytes. C(thresholds), each C(metric) with C(warning) and C(critical).
+    - C(slices), each C(artifact) with its short C(name), C(wanted), C(minimum) and C(active) instances, whether it is C(settled) in every view with state,
+      and C(instances) with C(node), C(state), C(reason).
+    - C(blueprints), each C(id) with C(slices) of C(artifact), C(instances), C(dependency). C(deployments), each with C(id), C(blueprint), C(strategy),
+      C(state), C(in_progress).
+    - C(metrics), each C(node) with C(cpu) and C(heap) from 0 to 1, C(heap_used) and C(heap_max) in bytes. C(thresholds), each C(metric) with C(warning) and
+      C(critical).
     - C(alerts) with the lists C(active) and C(history). C(events), each with C(timestamp), C(type), C(severity), C(summary), C(details).
     - C(certificate), each C(node) with C(renewal), and null without one, C(expires_at), C(seconds_left), C(last_renewal). C(renewal) is the node's own word,
       and C(BY_HAND) or, near its end, C(DUE) for one that is a file. C(own_certificates), the same for each C(file) of O(ca_path) and O(client_cert).
@@ -185,7 +194,8 @@ document:
     settled: true
     can_lose: 1
     lifecycle: [{node: n1, state: ON_DUTY}]
-    slices: [{artifact: "org.example:cart:1.0.0", name: cart, wanted: 1, minimum: 1, active: 1, settled: true, instances: [{node: n1, state: ACTIVE, reason: ""}]}]
+    slices: [{artifact: "org.example:cart:1.0.0", name: cart, wanted: 1, minimum: 1, active: 1, settled: true, instances: [{node: n1, state: ACTIVE, reason:
+      ""}]}]
 answer:
   description: The value of O(query).
   returned: when O(query) is given

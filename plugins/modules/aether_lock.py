@@ -165,8 +165,11 @@ def main():
             if what == "write" and not module.check_mode:
                 mine = record is not None and record["run"] == p["run"]
                 record = dict(
-                    run=p["run"], owner=p["owner"], doing=p["doing"] or (record["doing"] if mine else ""),
-                    since=record["since"] if mine else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)), until=max(now + p["seconds"], record["until"] if mine else 0.0),
+                    run=p["run"],
+                    owner=p["owner"],
+                    doing=p["doing"] or (record["doing"] if mine else ""),
+                    since=record["since"] if mine else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+                    until=max(now + p["seconds"], record["until"] if mine else 0.0),
                 )
                 write(p["path"], record)
             elif what == "remove" and not module.check_mode:
@@ -176,7 +179,11 @@ def main():
         module.fail_json(msg="The lock cannot be read or written in %s: %s" % (os.path.dirname(p["path"]), error))
     said = dict(held=held, holder=holder(record, now), msg=sentence(record, now))
     if p["state"] == "kept" and not held:
-        module.fail_json(**dict(said, msg="The lock of this cluster is lost: %s Somebody broke it, or this run stood still for longer than it lasts. Nothing further is touched; see how the cluster is (status.yml) and run this play again." % said["msg"]))
+        said["msg"] = (
+            "The lock of this cluster is lost: %s Somebody broke it, or this run stood still for longer than it lasts. Nothing further is touched;"
+            " see how the cluster is (status.yml) and run this play again." % said["msg"]
+        )
+        module.fail_json(**said)
     module.exit_json(changed=False, **said)
 
 

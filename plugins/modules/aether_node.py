@@ -46,7 +46,8 @@ options:
     choices: [fail, report]
     default: fail
   must_have_state:
-    description: V(false) accepts a node that is on duty in every other member's view and still has no state of its own, as during growth before the lists are rolled.
+    description: V(false) accepts a node that is on duty in every other member's view and still has no state of its own, as during growth before the lists
+      are rolled.
     type: bool
     default: true
   settle:
@@ -84,7 +85,8 @@ api:
   returned: when a member was asked
   type: str
 cluster:
-  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself and in whose views it is.
+  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself
+    and in whose views it is.
   returned: when the members were asked
   type: dict
   sample:

@@ -116,7 +116,8 @@ api:
   returned: when a member was asked
   type: str
 cluster:
-  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself and in whose views it is.
+  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself
+    and in whose views it is.
   returned: when the members were asked
   type: dict
   sample:

@@ -45,11 +45,24 @@ author: Contributors to the pragmatica.aether project (@pragmaticalabs)
 """
 
 EXAMPLES = r"""
+- name: What does each host offer?
+  pragmatica.aether.aether_preflight_info:
+    cluster_port: 8090
+    management_port: 8080
+    app_http_port: 8070
+  register: aether__look  # the filter looks for this name
+
 - name: Are the hosts ready?
   pragmatica.aether.aether_preflight:
     hosts: "{{ hostvars | pragmatica.aether.preflight_hosts(groups['aether_nodes'], ansible_play_hosts_all) }}"
+    on_errors: report
   delegate_to: localhost
   run_once: true
+  register: preflight
+
+- name: Show what was found
+  ansible.builtin.debug:
+    msg: "{{ preflight.lines }}"
 """
 
 RETURN = r"""
@@ -67,7 +80,8 @@ ready:
   returned: always
   type: bool
 findings:
-  description: Each with C(code), C(level) (V(error), V(warning), V(note)), C(host) (empty when it is about all), C(peer) (the other host of a pair) and C(message); errors first.
+  description: Each with C(code), C(level) (V(error), V(warning), V(note)), C(host) (empty when it is about all), C(peer) (the other host of a pair) and
+    C(message); errors first.
   returned: always
   type: list
   elements: dict

@@ -10,7 +10,8 @@ module: aether_preflight_info
 short_description: What a host offers a node, in one look
 version_added: 0.1.0
 description:
-  - Cores, memory, disks, Java, clock, the ports that the node needs and who holds them, and the node that is on the host already. Changes nothing, needs no library.
+  - Cores, memory, disks, Java, clock, the ports that the node needs and who holds them, and the node that is on the host already. Changes nothing, needs no
+    library.
   - With O(listen) it leaves a listener on the free ports, for M(pragmatica.aether.aether_reach_info) to ask from the other hosts. It ends by itself.
   - Run as root, else the holder of a port cannot be seen.
 options:
@@ -48,7 +49,8 @@ options:
     type: str
     default: aether
   listen:
-    description: For how many seconds a child of this module answers on the ports that are free, at most. It writes nothing and answers only those who know RV(nonce). 0 for none.
+    description: For how many seconds a child of this module answers on the ports that are free, at most. It writes nothing and answers only those who know
+      RV(nonce). 0 for none.
     type: float
     default: 0
   askers:
@@ -117,7 +119,8 @@ peers:
   elements: str
 ports:
   description: >-
-    For each port C(name), C(protocol), C(port), C(state) (V(free), V(service) when the node itself holds it, V(other)), and of the holder C(process), C(pid), C(unit).
+    For each port C(name), C(protocol), C(port), C(state) (V(free), V(service) when the node itself holds it, V(other)), and of the holder C(process),
+    C(pid), C(unit).
   returned: always
   type: list
   elements: dict
@@ -223,7 +226,11 @@ def listen(ports, spare, parameters):
 
 def look_at_node(module, service):
     """(active, id, peers): of the process that runs, else of the unit."""
-    shown = module.run_command(["systemctl", "show", "-p", "MainPID", "-p", "ActiveState", "-p", "ExecStart", service], handle_exceptions=False)[1] if shutil.which("systemctl") else ""
+    shown = (
+        module.run_command(["systemctl", "show", "-p", "MainPID", "-p", "ActiveState", "-p", "ExecStart", service], handle_exceptions=False)[1]
+        if shutil.which("systemctl")
+        else ""
+    )
     properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     pid = int(properties.get("MainPID") or 0)
     arguments = read("/proc/%d/cmdline" % pid).split("\0") if pid else []

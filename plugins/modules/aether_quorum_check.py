@@ -11,7 +11,8 @@ short_description: Fail unless the cluster holds the majority, or is complete
 version_added: 0.1.0
 description:
   - Asks every member of an Aether cluster at the same time and judges each by its own answers.
-  - A majority is computed, never believed. A member counts when it is sound, that is ready, with a quorum by its own denominator, with the state that the others have, and led.
+  - A majority is computed, never believed. A member counts when it is sound, that is ready, with a quorum by its own denominator, with the state that the
+    others have, and led.
   - Every finding has its own code and sentence in RV(ignore:quorum.reasons).
 options:
   require:
@@ -78,7 +79,8 @@ api:
   returned: when a member was asked
   type: str
 cluster:
-  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself and in whose views it is.
+  description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself
+    and in whose views it is.
   returned: when the members were asked
   type: dict
   sample:

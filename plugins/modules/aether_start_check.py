@@ -10,9 +10,12 @@ module: aether_start_check
 short_description: Fail when a node runs with less than it was given
 version_added: 0.1.0
 description:
-  - Aether starts with a file it dropped, without the keys and TLS that were in it, with peers left out or made up, under a random id, or without its gossip port, and says so in its journal at most.
-  - Judges one start by what its host knows of it (M(pragmatica.aether.aether_start_info)) and by the node's own answers. Every downgrade is a finding with its own code and sentence; all of them are reported at once.
-  - The codes are V(exited), V(config_dropped), V(wrong_release), V(random_id), V(peers_dropped), V(peers_invented), V(api_open), V(no_tls), V(gossip_port_taken) and V(not_formed).
+  - Aether starts with a file it dropped, without the keys and TLS that were in it, with peers left out or made up, under a random id, or without its gossip
+    port, and says so in its journal at most.
+  - Judges one start by what its host knows of it (M(pragmatica.aether.aether_start_info)) and by the node's own answers. Every downgrade is a finding with
+    its own code and sentence; all of them are reported at once.
+  - The codes are V(exited), V(config_dropped), V(wrong_release), V(random_id), V(peers_dropped), V(peers_invented), V(api_open), V(no_tls),
+    V(gossip_port_taken) and V(not_formed).
   - What cannot be known is not judged. Where the API is V(runbook), those are keys, and ids and lists that the journal does not show.
 options:
   name:

@@ -61,7 +61,8 @@ EXAMPLES = r"""
 RETURN = r"""
 start:
   description:
-    - C(running), whether the process runs; C(exit_code) of one that ended (128 and the number of the signal that ended it), else null; C(invocation), systemd's id of this start.
+    - C(running), whether the process runs; C(exit_code) of one that ended (128 and the number of the signal that ended it), else null; C(invocation),
+      systemd's id of this start.
     - C(listening), whether it listens on its management port; C(ports), who holds the C(cluster) and the C(gossip) port,
       with C(held_by) one of C(service), C(other), C(nobody), C(unknown), and the C(holder).
     - C(lines) of the journal, the first 128 and the last 32 KiB of them, and whether lines between are left out (C(truncated)).
@@ -82,7 +83,6 @@ import hashlib
 import os
 import re
 import socket
-import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -92,7 +92,18 @@ from ..module_utils.startup import placeholders
 
 HEAD = 128 * 1024
 TAIL = 32 * 1024
-PROPERTIES = ("LoadState", "ActiveState", "SubState", "MainPID", "ExecMainCode", "ExecMainStatus", "InvocationID", "ControlGroup", "ExecStart", "WorkingDirectory")
+PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "MainPID",
+    "ExecMainCode",
+    "ExecMainStatus",
+    "InvocationID",
+    "ControlGroup",
+    "ExecStart",
+    "WorkingDirectory",
+)
 TCP_LISTEN = "0A"  # states as /proc/net has them
 UDP_BOUND = "07"
 KILLED = ("2", "3")  # ExecMainCode of a process that a signal ended
@@ -109,7 +120,10 @@ def properties(module, service):
     """What systemd says of the service, as text by name."""
     code, out, err = module.run_command(["systemctl", "show", service, "--property", ",".join(PROPERTIES)])
     if code != 0:
-        module.fail_json(msg="systemd on this host does not tell about the service %s: %s. Is it a systemd host, and the name right?" % (service, err.strip() or "no reason given"))
+        module.fail_json(
+            msg="systemd on this host does not tell about the service %s: %s. Is it a systemd host, and the name right?"
+            % (service, err.strip() or "no reason given")
+        )
     return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
 
@@ -212,19 +226,16 @@ def wait(module, service, port, timeout, settle):
     return unit
 
 
-def journal(invocation):
+def journal(module, invocation):
     """(lines of this start, whether some in the middle are left out)."""
     if not invocation:
         return [], False
     command = ["journalctl", "--no-pager", "--quiet", "--output", "cat", "_SYSTEMD_INVOCATION_ID=" + invocation]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        head = process.stdout.read(HEAD)
-        truncated = bool(process.stdout.read(1))
-        process.kill()
-    lines = head.decode("utf-8", "replace").splitlines()
-    if not truncated:
+    head = module.run_command(["sh", "-c", '"$@" | head -c %d' % (HEAD + 1), "sh", *command], encoding=None)[1]
+    lines = head[:HEAD].decode("utf-8", "replace").splitlines()
+    if len(head) <= HEAD:
         return lines, False
-    tail = subprocess.run(command + ["--lines", "200"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout[-TAIL:]
+    tail = module.run_command([*command, "--lines", "200"], encoding=None)[1][-TAIL:]
     return lines[:-1] + tail.decode("utf-8", "replace").splitlines()[1:], True
 
 
@@ -303,7 +314,7 @@ def main():
     config = os.path.join(unit.get("WorkingDirectory") or "/", config) if config else ""
     text = read(config) if config else ""
     environment = dict(v.split("=", 1) for v in read("/proc/%s/environ" % unit["MainPID"]).split("\0") if "=" in v)
-    lines, truncated = journal(unit.get("InvocationID", ""))
+    lines, truncated = journal(module, unit.get("InvocationID", ""))
     pids = processes(unit)
     module.no_log_values.update(secrets(text, environment))
     module.exit_json(

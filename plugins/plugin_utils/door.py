@@ -18,7 +18,6 @@ import traceback
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.basic import AnsibleFallbackNotFound
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -29,6 +28,7 @@ from ..module_utils.model import AetherError
 from ..module_utils.module_door import failure
 from ..module_utils.operations.session import Session
 
+HIDDEN = "********"
 LOCAL_CONNECTIONS = ("local", "ansible.builtin.local")
 
 
@@ -52,7 +52,7 @@ class OperationAction(ActionBase):
             result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
         parameters, secrets = self._validated(task_vars)
-        result.update(remove_values(self._operate(parameters), secrets))
+        result.update(scrubbed(self._operate(parameters), secrets))
         return result
 
     def _must_ship(self, task_vars) -> bool:
@@ -80,7 +80,7 @@ class OperationAction(ActionBase):
         arguments = plain(self._task.args)
         checked = validator.validate(arguments)
         if checked.error_messages:
-            raise AnsibleActionFail("; ".join(remove_values(checked.error_messages, checked._no_log_values)))
+            raise AnsibleActionFail("; ".join(scrubbed(checked.error_messages, checked._no_log_values)))
         parameters = checked.validated_parameters
         for option in self.searched:
             if parameters.get(option) and not os.path.exists(parameters[option]):
@@ -111,6 +111,21 @@ class OperationAction(ActionBase):
     def _progress(self, line):
         """One line on stderr, so that callbacks which print JSON on stdout stay valid."""
         Display().display("    %s" % line, stderr=True)
+
+
+def scrubbed(value, secrets):
+    """The value without any of the secrets in its texts and keys.
+
+    Ansible's own function for it is deprecated since core 2.22, which masks what is shown instead; a registered result would keep them.
+    """
+    if isinstance(value, dict):
+        return {scrubbed(k, secrets): scrubbed(v, secrets) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [scrubbed(v, secrets) for v in value]
+    if isinstance(value, str) or str(value) in secrets:
+        for secret in sorted(map(str, secrets), key=len, reverse=True):  # the longest first, for one may be in another
+            value = str(value).replace(secret, HIDDEN) if secret else value
+    return value
 
 
 def plain(value):

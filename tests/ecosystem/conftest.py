@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Environments beside the one that tests run in, made when they are first asked for and kept in .dev/gates; and the collection as a user gets it."""
+"""The collection as a user gets it, and the environments in which it is looked at."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tarfile
@@ -14,42 +13,27 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-GATES = ROOT / ".dev" / "gates"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+import environments  # noqa: E402
+from environments import GATES, ROOT  # noqa: E402
+
 # What a network without the rest of the world lacks: ansible-test fetches get-pip.py, and ensurepip does the same.
 GET_PIP = "import ensurepip; ensurepip.bootstrap()\n"
 
 
-class Environment:
-    """A virtual environment with its programs. ``requirements``: what pip is given; another list makes it anew."""
-
-    def __init__(self, name: str, requirements):
-        self.path = GATES / name
-        stamp, wanted = self.path / ".requirements", "\n".join(requirements)
-        if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(self.path)], check=True)
-            subprocess.run([str(self.path / "bin" / "pip"), "install", "--quiet", "--pre", *requirements], check=True)
-            stamp.write_text(wanted, encoding="utf-8")
-
-    def run(self, *words: str, cwd=ROOT, **environ):
-        """(exit code, everything it printed)."""
-        environment = dict(os.environ, PATH="%s:%s" % (self.path / "bin", os.environ["PATH"]), ANSIBLE_NOCOLOR="1", NO_COLOR="1", LC_ALL="C.UTF-8", **environ)
-        environment.pop("ANSIBLE_CONFIG", None)
-        done = subprocess.run(words, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return done.returncode, done.stdout
-
-
 @pytest.fixture(scope="session")
 def tools():
-    lines = (Path(__file__).parent / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return Environment("tools", [line for line in lines if line and not line.startswith("#")])
+    return environments.tools()
 
 
 @pytest.fixture(scope="session")
 def tarball(tools):
-    code, text = tools.run("ansible-galaxy", "collection", "build", "--force", "--output-path", str(GATES / "built"), str(ROOT))
-    assert code == 0, text
-    return next((GATES / "built").glob("pragmatica-aether-*.tar.gz"))
+    """Built by ansible-galaxy, as it is published."""
+    subprocess.run(["rm", "-rf", str(GATES / "built")], check=True)
+    code, text = tools.run("ansible-galaxy", "collection", "build", "--output-path", str(GATES / "built"), str(ROOT))
+    assert code == 0 and "WARNING" not in text, text
+    (found,) = (GATES / "built").glob("pragmatica-aether-*.tar.gz")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +46,7 @@ def shipped(tarball):
         archive.extractall(folder, filter="data")
     subprocess.run(["git", "init", "--quiet", "."], cwd=folder, check=True)  # so that ansible-test sees its files and no others
     subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
-    for name in ("get_pip_25_2.py", "get_pip_24_2.py", "get_pip_23_1_2.py"):
+    for name in ("get_pip_%s.py" % release for release in ("24_2", "25_2")):
         path = Path.home() / ".ansible" / "test" / "cache" / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

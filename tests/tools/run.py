@@ -49,6 +49,10 @@ PARTS = (
         "faults", "everything that may go wrong, and the other Molecule scenarios; writes docs/faults.md",
         ("pytest", "tests/scenarios", "tests/faults", "-m", "not main_path", *TWO_AT_A_TIME, "--dist", "worksteal", "--faults-table=docs/faults.md"), always=False,
     ),
+    Part(
+        "ecosystem", "what a collection passes on its way to others: four cores, ansible-test, the importer, the site of its documentation, and every module's examples",
+        ("pytest", "tests/ecosystem", "-v", "--durations=15"), always=False,
+    ),
 )
 
 
@@ -77,12 +81,15 @@ def count(report: Path, code: int) -> Tuple[int, int]:
 def main(argv: List[str]) -> int:
     parser = argparse.ArgumentParser(prog="bin/test", description="Run the tests: all parts that are quick enough for every change, or those named.")
     parser.add_argument("--all", action="store_true", help="also the parts that take longer")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join("%s (%s)" % (p.name, p.what.replace("%", "%%")) for p in PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help="files of tests, or " + ", ".join("%s (%s)" % (p.name, p.what.replace("%", "%%")) for p in PARTS))
     options = parser.parse_args(argv)
-    unknown = sorted(set(options.parts) - {p.name for p in PARTS})
+    files = tuple(name for name in options.parts if "/" in name)
+    unknown = sorted(set(options.parts) - {p.name for p in PARTS} - set(files))
     if unknown:
         parser.error("there is no part %s; the parts are %s" % (", ".join(unknown), ", ".join(p.name for p in PARTS)))
     chosen = [p for p in PARTS if p.name in options.parts] if options.parts else [p for p in PARTS if p.always or options.all]
+    if files:
+        chosen.append(Part("chosen", " ".join(files), ("pytest", *files)))
     REPORTS.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     os.environ.setdefault("AETHER_SANDBOX_KEEP_COMPILED", "1")

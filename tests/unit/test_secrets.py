@@ -66,3 +66,12 @@ def test_a_key_that_may_too_little_is_found_before_anything_is_touched():
             assert ("key" not in codes) is fine, (key, role, codes)
             assert not any(key in str(value) for value in result.values())
         assert versions() == before
+
+
+def test_what_the_door_inside_the_process_returns_has_no_secret_in_it():
+    from ansible_collections.pragmatica.aether.plugins.plugin_utils.door import HIDDEN, scrubbed
+
+    secrets = {"sesame", "open sesame", "4711", ""}
+    result = {"msg": "key open sesame is refused", "sesame": [("x", "sesame"), {"deep": "a sesame b"}], "port": 8080, "pin": 4711, "none": None, "changed": False}
+    assert scrubbed(result, secrets) == {"msg": "key %s is refused" % HIDDEN, HIDDEN: [["x", HIDDEN], {"deep": "a %s b" % HIDDEN}], "port": 8080, "pin": HIDDEN, "none": None, "changed": False}
+    assert scrubbed(result, set()) == dict(result, sesame=[["x", "sesame"], {"deep": "a sesame b"}])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -415,15 +416,23 @@ def test_secrets_are_known_also_in_a_file_that_is_broken():
     assert aether_start_info.secrets('[tls]\ncluster_secret = "${env:X_Y_Z}"\n', {}) == set()
 
 
+class Commands:
+    """Runs commands as AnsibleModule.run_command does."""
+
+    def run_command(self, words, encoding="utf-8"):
+        done = subprocess.run(words, capture_output=True, encoding=encoding)
+        return done.returncode, done.stdout, done.stderr
+
+
 def test_of_a_long_journal_the_beginning_and_the_end_are_read(tmp_path, monkeypatch):
     lines = ["line %06d %s" % (n, "x" * 90) for n in range(4000)]
     (tmp_path / "journal").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (tmp_path / "journalctl").write_text('#!/bin/sh\ncase "$*" in *--lines*) tail -n 200 %s/journal;; *) cat %s/journal;; esac\n' % (tmp_path, tmp_path), encoding="utf-8")
     (tmp_path / "journalctl").chmod(0o755)
     monkeypatch.setenv("PATH", "%s:%s" % (tmp_path, os.environ["PATH"]))
-    read, truncated = aether_start_info.journal("0123")
+    read, truncated = aether_start_info.journal(Commands(), "0123")
     assert truncated and read[0] == lines[0] and read[-1] == lines[-1] and set(read) <= set(lines)
     assert aether_start_info.HEAD // 2 < sum(map(len, read)) < aether_start_info.HEAD + aether_start_info.TAIL
     (tmp_path / "journal").write_text("one\ntwo\n", encoding="utf-8")
-    assert aether_start_info.journal("0123") == (["one", "two"], False)
-    assert aether_start_info.journal("") == ([], False)
+    assert aether_start_info.journal(Commands(), "0123") == (["one", "two"], False)
+    assert aether_start_info.journal(Commands(), "") == ([], False)

@@ -104,7 +104,9 @@ TELLS = {"metrics": ("member", metrics), "certificate": ("member", certificate)}
 def _health(client, endpoint):
     health = json_of(client.read(endpoint, HEALTH, accept=(200, 503)), endpoint, HEALTH, dict)
     if "quorum" not in health:
-        raise EndpointTrouble("not_aether", "%s answers %s without a quorum; is it the management port of an Aether with the runbook's API?" % (endpoint.url, HEALTH))
+        raise EndpointTrouble(
+            "not_aether", "%s answers %s without a quorum; is it the management port of an Aether with the runbook's API?" % (endpoint.url, HEALTH)
+        )
     return health
 
 

@@ -153,7 +153,10 @@ def validate(client: Client, endpoint: Endpoint, text: str) -> Tuple[List[str], 
     """(errors, warnings) the member has about a blueprint; a probe, nothing changes. Raises EndpointTrouble."""
     answer = client.probe(endpoint, "POST", VALIDATE, text)
     if answer.status != 200:
-        raise EndpointTrouble("unauthorized" if answer.status in (401, 403) else "error", "%s answers %s with %d: %s" % (endpoint.url, VALIDATE, answer.status, answer.error or "no reason given"))
+        raise EndpointTrouble(
+            "unauthorized" if answer.status in (401, 403) else "error",
+            "%s answers %s with %d: %s" % (endpoint.url, VALIDATE, answer.status, answer.error or "no reason given"),
+        )
     found = json_of(answer, endpoint, VALIDATE, dict)
     errors = [str(e) for e in found.get("errors") or []]
     return errors if errors or found.get("valid") else ["the member says that it is not valid, and not why"], [str(w) for w in found.get("warnings") or []]
@@ -219,7 +222,11 @@ def said_no(answer: Answer) -> str:
 
 def deployments(client: Client, endpoint: Endpoint) -> List[str]:
     """Deployments in progress, each as words: ``canary of org.example:shop:2.0.0 (DEPLOYING)``; raises EndpointTrouble."""
-    return ["%s of %s (%s)" % (d["strategy"] or "deployment", d["blueprint"] or d["id"] or "a blueprint", d["state"]) for d in all_deployments(client, endpoint) if d["in_progress"]]
+    return [
+        "%s of %s (%s)" % (d["strategy"] or "deployment", d["blueprint"] or d["id"] or "a blueprint", d["state"])
+        for d in all_deployments(client, endpoint)
+        if d["in_progress"]
+    ]
 
 
 def all_deployments(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
@@ -240,8 +247,15 @@ def metrics(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
     """Per node: cpu and heap as parts of 1, heap in bytes."""
     load = json_of(client.read(endpoint, METRICS), endpoint, METRICS, dict).get("load") or {}
     return [
-        {"node": node, "cpu": values.get("cpu.usage"), "heap": values.get("heap.usage"), "heap_used": values.get("heap.used"), "heap_max": values.get("heap.max")}
-        for node, values in sorted(load.items()) if isinstance(values, dict)
+        {
+            "node": node,
+            "cpu": values.get("cpu.usage"),
+            "heap": values.get("heap.usage"),
+            "heap_used": values.get("heap.used"),
+            "heap_max": values.get("heap.max"),
+        }
+        for node, values in sorted(load.items())
+        if isinstance(values, dict)
     ]
 
 
@@ -267,22 +281,38 @@ def certificate(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
     def known(value):
         return None if status == "NOT_CONFIGURED" or value == "N/A" else value
 
-    return {"renewal": status, "expires_at": known(found.get("expiresAt")), "seconds_left": known(found.get("secondsUntilExpiry")), "last_renewal": known(found.get("lastRenewalAt"))}
+    return {
+        "renewal": status,
+        "expires_at": known(found.get("expiresAt")),
+        "seconds_left": known(found.get("secondsUntilExpiry")),
+        "last_renewal": known(found.get("lastRenewalAt")),
+    }
 
 
 def blueprints(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
     listed = _dicts(json_of(client.read(endpoint, BLUEPRINTS), endpoint, BLUEPRINTS, dict).get("blueprints"))
     found = [blueprint(client, endpoint, b["id"]) for b in listed if b.get("id")]
     return [
-        {"id": b.get("id"), "slices": [{"artifact": s.get("artifact"), "instances": s.get("instances"), "dependency": bool(s.get("isDependency"))} for s in _dicts(b.get("slices"))]}
-        for b in found if b is not None
+        {
+            "id": b.get("id"),
+            "slices": [
+                {"artifact": s.get("artifact"), "instances": s.get("instances"), "dependency": bool(s.get("isDependency"))} for s in _dicts(b.get("slices"))
+            ],
+        }
+        for b in found
+        if b is not None
     ]
 
 
 # Subset -> (who is asked, with what): "cluster" is the best witness for all, "member" each for itself.
 TELLS = {
-    "blueprints": ("cluster", blueprints), "metrics": ("cluster", metrics), "thresholds": ("cluster", thresholds), "alerts": ("cluster", alerts), "events": ("cluster", events),
-    "deployments": ("cluster", all_deployments), "certificate": ("member", certificate),
+    "blueprints": ("cluster", blueprints),
+    "metrics": ("cluster", metrics),
+    "thresholds": ("cluster", thresholds),
+    "alerts": ("cluster", alerts),
+    "events": ("cluster", events),
+    "deployments": ("cluster", all_deployments),
+    "certificate": ("member", certificate),
 }
 
 

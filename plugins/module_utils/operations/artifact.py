@@ -78,7 +78,10 @@ class Work:
         slices.cluster_refusals(plan, self.look.observation, self.look.verdict, ["starting"] if self.params["allow_starting"] else [])
         text = [r.sentence + (" (%s)" % r.option if r.option else "") for r in plan.refusals]
         if before is not None and not self.params["overwrite"]:
-            text.append("%s is in the repository with other content (sha1 %s there, %s here): give what has changed a new version. (overwrite: true)" % (self.artifact, before, self.sha1))
+            text.append(
+                "%s is in the repository with other content (sha1 %s there, %s here): give what has changed a new version. (overwrite: true)"
+                % (self.artifact, before, self.sha1)
+            )
         if text:
             raise AetherError("refused", "Refused, nothing was touched: %s" % " ".join(text), sha1=before, result=self.result("", before))
 
@@ -93,7 +96,11 @@ class Work:
 
         waited = self.session.wait(poll, self.params["timeout"], longest_pause=SOON)
         if not waited.met:
-            raise AetherError("not_stored", "%s was sent, and after %.0f s not every member shows it with sha1 %s: %s." % (self.artifact, waited.seconds, self.sha1, waited.last), result=self.result("", before))
+            raise AetherError(
+                "not_stored",
+                "%s was sent, and after %.0f s not every member shows it with sha1 %s: %s." % (self.artifact, waited.seconds, self.sha1, waited.last),
+                result=self.result("", before),
+            )
         self.stored = self.ask(able(self.look)[0])
         return self.result("%s is in the repository now (%d bytes); %s." % (self.artifact, len(self.data), waited.last), before, waited)
 

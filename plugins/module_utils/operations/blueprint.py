@@ -113,7 +113,10 @@ class Request:
         if not given:
             return slices.coordinate_findings(self.id, "id")
         if params["slices"] is not None:
-            entries = [{k: v for k, v in (("artifact", e["artifact"]), ("instances", e["instances"]), ("minAvailable", e["min_available"])) if v is not None} for e in params["slices"]]
+            entries = [
+                {k: v for k, v in (("artifact", e["artifact"]), ("instances", e["instances"]), ("minAvailable", e["min_available"])) if v is not None}
+                for e in params["slices"]
+            ]
             self.blueprint, found = slices.from_data(self.id, entries)
         else:
             self.blueprint, found, self.remarks = slices.from_toml(_text(params))
@@ -129,7 +132,9 @@ def _text(params) -> str:
         with open(params["src"], encoding="utf-8") as file:
             return file.read()
     except (OSError, ValueError) as error:
-        raise AetherError("bad_input", "The blueprint '%s' cannot be read where the task runs (%s)." % (params["src"], getattr(error, "strerror", None) or error))
+        raise AetherError(
+            "bad_input", "The blueprint '%s' cannot be read where the task runs (%s)." % (params["src"], getattr(error, "strerror", None) or error)
+        )
 
 
 class Work:
@@ -165,7 +170,9 @@ class Work:
             self.send()
             return self.result(self.summary("would be "), predicted=True)
         if not self.plan.changes and not slices.lacking(self.look.observation, self.look.verdict, self.plan):
-            return self.result("Nothing differs: %s." % (slices.progress(self.look.observation, self.look.verdict, self.plan) or "%s is not there" % request.id))
+            return self.result(
+                "Nothing differs: %s." % (slices.progress(self.look.observation, self.look.verdict, self.plan) or "%s is not there" % request.id)
+            )
         previous = self.previous()
         try:
             self.send()
@@ -250,7 +257,9 @@ class Work:
             return  # the answer to the write tells
         for artifact in missing:
             if places != ["builtin"]:
-                self.remarks.append("%s is not in the cluster's repository; whether the nodes find it elsewhere shows only when the blueprint is applied." % artifact)
+                self.remarks.append(
+                    "%s is not in the cluster's repository; whether the nodes find it elsewhere shows only when the blueprint is applied." % artifact
+                )
                 continue
             self.plan.refuse("artifact", "%s is not in the cluster's repository: put it there with aether_artifact first." % artifact)
 
@@ -275,7 +284,11 @@ class Work:
             self.apply(request.blueprint)
 
     def scale(self, artifact: str, instances: int) -> None:
-        self.write(self.session.dialect.scale(artifact, instances), "%s is to have %d instances" % (artifact, instances), lambda: slices.shown_targets(*self.seen(), artifact) == {instances})
+        self.write(
+            self.session.dialect.scale(artifact, instances),
+            "%s is to have %d instances" % (artifact, instances),
+            lambda: slices.shown_targets(*self.seen(), artifact) == {instances},
+        )
 
     def apply(self, blueprint: Blueprint) -> None:
         wanted = {s.artifact: s.instances for s in blueprint.slices}
@@ -314,22 +327,32 @@ class Work:
         member, before = self.best_id(), slices.spread(self.look.observation, self.look.verdict)[1].get(artifact, {})
         line = self.session.dialect.update(artifact, instances)
         words = [self.params["cli"], "--host", urlsplit(self.best().url).netloc, "-c", line]
-        self.session.actions.append({"method": "CLI", "path": line, "node": member, "why": "%s is to have %d instances" % (artifact, instances), "sent": not self.session.check_mode})
+        self.session.actions.append(
+            {"method": "CLI", "path": line, "node": member, "why": "%s is to have %d instances" % (artifact, instances), "sent": not self.session.check_mode}
+        )
         if self.session.check_mode:
             return
         try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=CLI_TIMEOUT, check=False)
+            # Not AnsibleModule.run_command: in Ansible's own process there is no AnsibleModule, and that one has no limit of time.
+            done = subprocess.run(  # pylint: disable=ansible-bad-function
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=CLI_TIMEOUT, check=False
+            )
         except subprocess.TimeoutExpired:
             self.said = "it did not end within %.0f s" % CLI_TIMEOUT
             return
         except OSError as error:
-            raise AetherError("cannot", "The program '%s' cannot be started where the task runs (%s): install it there, or name it with the option 'cli'." % (self.params["cli"], error.strerror))
+            raise AetherError(
+                "cannot",
+                "The program '%s' cannot be started where the task runs (%s): install it there, or name it with the option 'cli'."
+                % (self.params["cli"], error.strerror),
+            )
         text = " ".join(done.stdout.decode("utf-8", "replace").split())[-300:]
         self.said = text or "nothing"
         if done.returncode or text.lower().startswith("error"):
             def changed():
                 now = slices.spread(*self.seen())[1].get(artifact, {})
-                return bool(witnesses(self.look.observation, self.look.verdict)) and now != before, slices.progress(self.look.observation, self.look.verdict, self.plan)
+                progress = slices.progress(self.look.observation, self.look.verdict, self.plan)
+                return bool(witnesses(self.look.observation, self.look.verdict)) and now != before, progress
 
             # Never sent again: an error may have been applied, and that shows only after a moment.
             if not self.session.wait(changed, SHOWS_AFTER, longest_pause=SOON).met:
@@ -348,7 +371,10 @@ class Work:
                 raise rejected([artifact], "the blueprint %s has it since" % self.rivals()[artifact])
             raise
         for artifact, other in sorted(self.rivals().items()):
-            text = "%s has %d instances, and since this began it is in the blueprint %s as well: the cluster takes it from one of them, and nothing tells which. Take it out of the other." % (artifact, self.plan.wanted[artifact], other)
+            text = (
+                "%s has %d instances, and since this began it is in the blueprint %s as well: the cluster takes it from one of them, and nothing tells which."
+                " Take it out of the other." % (artifact, self.plan.wanted[artifact], other)
+            )
             raise AetherError("overruled", text, artifact=artifact, wanted=self.plan.wanted[artifact], shown=self.plan.wanted[artifact])
 
     def rivals(self) -> Dict[str, str]:
@@ -398,7 +424,9 @@ class Work:
             said = " The program said: %s." % self.said.rstrip(".") if self.said else ""
             if plan.gone and not plan.wanted:
                 said = " A slice that the autoscaler has changed stays when its blueprint is deleted: apply the blueprint once more, then delete it."
-            raise AetherError("not_settled", "Not %s after %.0f s: %s.%s" % (what, waited.seconds, "; ".join(left) or waited.last, said), left=left, last=waited.last)
+            raise AetherError(
+                "not_settled", "Not %s after %.0f s: %s.%s" % (what, waited.seconds, "; ".join(left) or waited.last, said), left=left, last=waited.last
+            )
 
     def overruled_by_more(self, plan: Plan) -> None:
         """At the deadline, where no counts are shown: more than there were and more than ours, all active, is what somebody else wants."""
@@ -476,7 +504,11 @@ class Work:
             return "%s is deleted again." % request.id
         stays = self.there(added)
         if stays:
-            raise AetherError("cannot", "the counts are as they were, but %s was added and stays, in no blueprint: only deleting %s and applying it again takes it away (allow_downtime: true)." % (", ".join(stays), request.id))
+            raise AetherError(
+                "cannot",
+                "the counts are as they were, but %s was added and stays, in no blueprint: only deleting %s and applying it again takes it away"
+                " (allow_downtime: true)." % (", ".join(stays), request.id),
+            )
         return "Put back: %s." % ", ".join("%s %d" % (a, c) for a, c in sorted(counts.items()))
 
     def there(self, artifacts) -> List[str]:
@@ -497,7 +529,9 @@ class Work:
 
     def summary(self, would: str) -> str:
         if not self.plan.changes:
-            return "Nothing differs; %s." % ("; ".join(slices.lacking(self.look.observation, self.look.verdict, self.plan)) or self.now() or "%s is not there" % self.request.id)
+            return "Nothing differs; %s." % (
+                "; ".join(slices.lacking(self.look.observation, self.look.verdict, self.plan)) or self.now() or "%s is not there" % self.request.id
+            )
         head = {"scale": "%sscaled", "apply": "%sapplied", "replace": "%sdeleted and applied again", "delete": "%sdeleted"}[self.plan.step] % would
         return "%s %s%s: %s." % (self.request.artifact or self.request.id, "" if would else "is ", head, "; ".join(self.plan.changes))
 
@@ -550,17 +584,23 @@ class Work:
 
     def instances(self) -> Dict[str, Dict[str, str]]:
         """artifact -> node -> state of the slices concerned, by the best witness."""
-        _, hosts = slices.spread(self.look.observation, self.look.verdict)
+        hosts = slices.spread(self.look.observation, self.look.verdict)[1]
         return {a: dict(hosts.get(a, {})) for a in sorted(set(self.plan.wanted) | set(self.plan.gone))}
 
 
 def overruled(artifact: str, wanted: int, now: int) -> AetherError:
-    text = "%s was to have %d instances and is wanted %d times now: somebody else has changed it meanwhile (another controller, or the autoscaler). It is left so." % (artifact, wanted, now)
+    text = (
+        "%s was to have %d instances and is wanted %d times now: somebody else has changed it meanwhile (another controller, or the autoscaler). It is left so."
+        % (artifact, wanted, now)
+    )
     return AetherError("overruled", text, artifact=artifact, wanted=wanted, shown=now)
 
 
 def rejected(artifacts: List[str], why: str) -> AetherError:
-    text = "The cluster answered as if it had taken it, and no member wants %s as asked for: it was rejected without a word%s." % (", ".join(artifacts), why and ", " + why)
+    text = "The cluster answered as if it had taken it, and no member wants %s as asked for: it was rejected without a word%s." % (
+        ", ".join(artifacts),
+        why and ", " + why,
+    )
     return AetherError("rejected", text, artifacts=artifacts)
 
 
@@ -593,7 +633,9 @@ class Watch:
         self.failed = self.failed + 1 if bad else 0
         if self.failed >= FAILED_LOOKS:
             text = "; ".join("%s on %s (%s)" % (i.artifact, i.node, i.reason or "no reason given") for i in bad)
-            raise AetherError("failed", "An instance does not start: %s." % text, instances=[{"artifact": i.artifact, "node": i.node, "reason": i.reason} for i in bad])
+            raise AetherError(
+                "failed", "An instance does not start: %s." % text, instances=[{"artifact": i.artifact, "node": i.node, "reason": i.reason} for i in bad]
+            )
 
     def check_count(self, plan, artifact, shown) -> None:
         """Raises where all members show a count that is neither ours nor the one before, or another one after ours."""

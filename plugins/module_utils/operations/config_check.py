@@ -38,5 +38,11 @@ def run(params: Dict[str, Any], session) -> Dict[str, Any]:
     """Raises AetherError (kind ``bad_config``) with all findings at once."""
     findings = check(params)
     if findings:
-        raise AetherError("bad_config", "The configuration of %s is refused, nothing was written: %s" % (params["node_id"], " ".join(findings)), findings=findings)
-    return {"changed": False, "msg": "The configuration of %s keeps the product's rules (%d peers)." % (params["node_id"], len(params["peers"])), "findings": []}
+        raise AetherError(
+            "bad_config", "The configuration of %s is refused, nothing was written: %s" % (params["node_id"], " ".join(findings)), findings=findings
+        )
+    return {
+        "changed": False,
+        "msg": "The configuration of %s keeps the product's rules (%d peers)." % (params["node_id"], len(params["peers"])),
+        "findings": [],
+    }

@@ -88,7 +88,11 @@ class Work:
     def drained(self) -> Dict[str, Any]:
         node, session = self.node, self.session
         if self.params["make_room"] and not session.dialect.CAN_SCALE:
-            raise AetherError("cannot", "The API '%s' cannot scale slices, so make_room cannot be had: make room by hand, with one instance less in the blueprint." % session.dialect.NAME)
+            raise AetherError(
+                "cannot",
+                "The API '%s' cannot scale slices, so make_room cannot be had: make room by hand, with one instance less in the blueprint."
+                % session.dialect.NAME,
+            )
         self.look = session.look()
         self.settle_others()
         own = self.intent = self.intents.get(node)
@@ -200,7 +204,11 @@ class Work:
                 self.go_active("it is stuck, and room can be made only while it is on duty")
                 continue
             if self.started_again:
-                raise AetherError("called_off", "The drain of %s was called off twice behind our back (a restart of the node does that, a flap of the quorum, or somebody else)." % self.node)
+                raise AetherError(
+                    "called_off",
+                    "The drain of %s was called off twice behind our back (a restart of the node does that, a flap of the quorum, or somebody else)."
+                    % self.node,
+                )
             self.started_again += 1
             self.say("the drain of %s was called off behind our back; it is started again, once" % self.node)
             scale = self.plan_again()
@@ -210,7 +218,11 @@ class Work:
         self.look = self.session.look()
         plan = self.plan()
         if plan.refusals:
-            raise AetherError("refused", "Room was made for the slices of %s, and now the drain is refused: %s" % (self.node, " ".join(r.sentence for r in plan.refusals)), refusals=[r.as_data() for r in plan.refusals])
+            raise AetherError(
+                "refused",
+                "Room was made for the slices of %s, and now the drain is refused: %s" % (self.node, " ".join(r.sentence for r in plan.refusals)),
+                refusals=[r.as_data() for r in plan.refusals],
+            )
 
     def plan_again(self) -> Dict[str, Any]:
         """Judge anew what was called off: the cluster may have changed. What is refused in passing may clear up."""
@@ -222,7 +234,11 @@ class Work:
             return not seen["plan"].refusals, " ".join(r.sentence for r in seen["plan"].refusals) or "nothing speaks against it"
 
         if not self.wait(poll, PATIENCE if self.params["timeout"] is None else self.params["timeout"]).met:
-            raise AetherError("refused", "The drain of %s was called off, and is refused now: %s" % (self.node, " ".join(r.sentence for r in seen["plan"].refusals)), refusals=[r.as_data() for r in seen["plan"].refusals])
+            raise AetherError(
+                "refused",
+                "The drain of %s was called off, and is refused now: %s" % (self.node, " ".join(r.sentence for r in seen["plan"].refusals)),
+                refusals=[r.as_data() for r in seen["plan"].refusals],
+            )
         if seen["plan"].scale:
             self.remember(seen["plan"].scale)
         return seen["plan"].scale
@@ -230,7 +246,7 @@ class Work:
     def make_room(self, scale) -> None:
         if self.state() != ON_DUTY:
             self.go_active("room can be made only while it is on duty")
-        wanted = {a: then for a, (_, then) in scale.items()}
+        wanted = {a: counts[1] for a, counts in scale.items()}
         for artifact, (now, then) in sorted(scale.items()):
             self.scale(artifact, then, "room for %s while %s is drained (was %d)" % (artifact, self.node, now))
 
@@ -241,7 +257,9 @@ class Work:
 
         waited = self.wait(poll, ROOM_TIMEOUT)
         if not waited.met:
-            raise AetherError("not_drained", "There is no room for the slices of %s %.0f s after scaling down: %s." % (self.node, waited.seconds, waited.last), wanted=wanted)
+            raise AetherError(
+                "not_drained", "There is no room for the slices of %s %.0f s after scaling down: %s." % (self.node, waited.seconds, waited.last), wanted=wanted
+            )
 
     def follow(self, may_make_room: bool) -> str:
         """``done``, ``called_off`` or ``stuck`` (only where room may be made); raises at the deadline."""
@@ -278,7 +296,9 @@ class Work:
         view = self.look.observation.view(node)
         silent = "%s does not answer (%s)" % (node, view.trouble.text.rstrip(".")) if view is not None and view.trouble else ""
         why = "; ".join(([silent] if silent else []) + [e.sentence for e in left]) or waited.last
-        raise AetherError("not_drained", "%s is not drained after %.0f s: %s." % (node, self.waited.seconds, why), left=[e.as_data() for e in left], last=waited.last)
+        raise AetherError(
+            "not_drained", "%s is not drained after %.0f s: %s." % (node, self.waited.seconds, why), left=[e.as_data() for e in left], last=waited.last
+        )
 
     def is_in_passing(self) -> bool:
         """Is there no leader, or is the node starting or not listed again yet? Nothing moves meanwhile, and all of it passes."""
@@ -303,7 +323,10 @@ class Work:
         try:
             text, done = self.undo(self.intent), self.session.dialect.CAN_ACTIVATE
         except AetherError as second:
-            text = "Undoing that failed as well: %s What is left to do is in %s; the next run of aether_drain finishes it." % (second.message, self.intents.path(self.node))
+            text = "Undoing that failed as well: %s What is left to do is in %s; the next run of aether_drain finishes it." % (
+                second.message,
+                self.intents.path(self.node),
+            )
             done = False
         data = dict(error.data, undone=done, node=self.node, result=self.result(""))
         return AetherError(error.kind, "%s %s" % (error.message, text), **data)
@@ -410,7 +433,11 @@ class Work:
                 member = self.is_voter(node)
                 if member and (states & {DRAINING, DECOMMISSIONED} and intent.get("hold", True) or states == {None}):
                     return
-                head = "%s was drained before (since %s)" % (node, intent["since"]) if states == {ON_DUTY} or not member else "An earlier run was interrupted after it had drained %s (since %s)" % (node, intent["since"])
+                head = (
+                    "%s was drained before (since %s)" % (node, intent["since"])
+                    if states == {ON_DUTY} or not member
+                    else "An earlier run was interrupted after it had drained %s (since %s)" % (node, intent["since"])
+                )
             else:
                 head = "An earlier run was interrupted while it drained %s (since %s)" % (node, intent["since"])
             try:
@@ -480,7 +507,9 @@ class Work:
 
         waited = self.wait(poll, self.params["timeout"] if self.params["timeout"] is not None else ACTIVE_TIMEOUT)
         if not waited.met:
-            raise AetherError("not_settled", "%s is on duty and the counts are back, but after %.0f s: %s" % (self.node, waited.seconds, waited.last), node=self.node)
+            raise AetherError(
+                "not_settled", "%s is on duty and the counts are back, but after %.0f s: %s" % (self.node, waited.seconds, waited.last), node=self.node
+            )
 
     def go_active(self, why: str, node: Optional[str] = None) -> None:
         """Activate, and wait until every member with state says that it is on duty."""
@@ -499,7 +528,9 @@ class Work:
             self.observe()
             states = states_of(self.look.observation, self.look.verdict, node)
             late = ["%s says %s" % (i, s or "nothing") for i, s in sorted(states.items()) if s != ON_DUTY]
-            return bool(states) and not late, "%s is not on duty in every view: %s" % (node, ", ".join(late) or "nobody can tell") if late or not states else "%s is on duty" % node
+            return bool(states) and not late, (
+                "%s is not on duty in every view: %s" % (node, ", ".join(late) or "nobody can tell") if late or not states else "%s is on duty" % node
+            )
 
         given = self.params["timeout"] if self.params["state"] == "active" else None  # undoing takes the time it takes
         waited = self.wait(poll, ACTIVE_TIMEOUT if given is None else given)
@@ -555,7 +586,9 @@ class Work:
                     if took_effect():
                         return
                     continue
-                raise AetherError("write_failed", "%s %s on %s did not take effect: %s" % (method, path, through, error.trouble.text), method=method, path=path, node=through)
+                raise AetherError(
+                    "write_failed", "%s %s on %s did not take effect: %s" % (method, path, through, error.trouble.text), method=method, path=path, node=through
+                )
             refusal = self.session.dialect.said_no(answer)
             if refusal and not took_effect():
                 raise AetherError("write_failed", "%s refuses %s %s: %s" % (through, method, path, refusal), method=method, path=path, node=through)
@@ -633,7 +666,9 @@ def assume_active(observation: Observation, intent: Dict[str, Any]) -> Observati
     for view in observation.views:
         back = {a: c["from"] for a, c in intent["restore"].items() if view.targets.get(a) == c["to"]}
         lifecycle = {i: ON_DUTY if i == node else s for i, s in view.lifecycle.items()}
-        views.append(replace(view, lifecycle=lifecycle, targets=dict(view.targets, **back), instances=view.instances + tuple(Instance(a, node, ACTIVE) for a in back)))
+        views.append(
+            replace(view, lifecycle=lifecycle, targets=dict(view.targets, **back), instances=view.instances + tuple(Instance(a, node, ACTIVE) for a in back))
+        )
     return replace(observation, views=tuple(views))
 
 

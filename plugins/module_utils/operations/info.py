@@ -73,7 +73,9 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     )
     if waited is not None and not waited.met:
         text = "; ".join(told + [t.rstrip(".") for t in troubles])
-        raise AetherError("not_met", "After %.0f s not true: %s." % (waited.seconds, text), conditions=[c.expression for c in conditions], last=told, result=result)
+        raise AetherError(
+            "not_met", "After %.0f s not true: %s." % (waited.seconds, text), conditions=[c.expression for c in conditions], last=told, result=result
+        )
     if query is not None:
         try:
             result["answer"] = query.ask(document)
@@ -202,5 +204,8 @@ def unsettled(observation: Observation, verdict: Verdict) -> List[str]:
         for artifact, wanted in sorted(view.targets.items()):
             states = [i.state for i in view.instances if i.artifact == artifact]
             if states.count(ACTIVE) != wanted or len(states) != wanted:
-                found.append("%s shows %s with %d of %d active%s." % (view.id, artifact, states.count(ACTIVE), wanted, " and others on the way" if len(states) > states.count(ACTIVE) else ""))
+                found.append(
+                    "%s shows %s with %d of %d active%s."
+                    % (view.id, artifact, states.count(ACTIVE), wanted, " and others on the way" if len(states) > states.count(ACTIVE) else "")
+                )
     return found

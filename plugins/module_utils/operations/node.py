@@ -136,7 +136,11 @@ def present(params, session: Session, timeout: float) -> Dict[str, Any]:
         restart = "not_ready"
     more = _node_result(look, name, params["among"], restart)
     if waited.met and not restart:
-        text = "%s would be put back on duty." if session.check_mode and seen.get("activated") else "%s is a member: on duty in every view" + ("" if not member.has_state else " and complete in its own") + "."
+        text = (
+            "%s would be put back on duty."
+            if session.check_mode and seen.get("activated")
+            else "%s is a member: on duty in every view" + ("" if not member.has_state else " and complete in its own") + "."
+        )
         return common_result(session, look, waited, msg=text % name, **more)
     if restart:
         what = WHY_RESTART[restart].format(name)
@@ -187,7 +191,7 @@ def missing_in(look: Look, name: str, among=()) -> List[str]:
 
 
 def unseen_by(look: Look, name: str, among=()) -> List[str]:
-    """Members with state that are ready and that the node itself is not connected to; where a way is blocked in one direction only, just one side may notice."""
+    """Members with state that are ready and that the node itself is not connected to; of a way that is blocked in one direction only one side may know."""
     view = look.observation.view(name)
     if not view.has_lifecycle:
         return []  # the dialect runbook: its state is the list of whom it sees
@@ -249,7 +253,12 @@ def connected(params, session: Session, timeout: float) -> Dict[str, Any]:
     result = common_result(session, None, waited, msg="%s." % waited.last.rstrip("."), **more)
     if waited.met or params["on_stateless"] == "report":
         return result
-    raise AetherError("not_connected", "%s is not connected after %.0f s: %s. Stop it and start it again." % (name, waited.seconds, waited.last.rstrip(".")), result=result, node=name)
+    raise AetherError(
+        "not_connected",
+        "%s is not connected after %.0f s: %s. Stop it and start it again." % (name, waited.seconds, waited.last.rstrip(".")),
+        result=result,
+        node=name,
+    )
 
 
 def _node_result(look: Look, name: str, among, restart: str) -> Dict[str, Any]:

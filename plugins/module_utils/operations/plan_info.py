@@ -41,7 +41,13 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     shrink = params["operation"] == "shrink"
     plan = removal(params, look) if shrink else decide(params, look)
     if params["disk_lists"] and look.observation.api == "v1" and (params.get("api") or "auto") == "auto" and not look.observation.answering():
-        plan.refusals.append(Refusal("unknown_api", "No node answers, so nobody tells which API they speak, and the lists on the hosts' disks are those of the dialect 'runbook': set aether_api to runbook or v1."))
+        plan.refusals.append(
+            Refusal(
+                "unknown_api",
+                "No node answers, so nobody tells which API they speak, and the lists on the hosts' disks are those of the dialect 'runbook': set aether_api to"
+                " runbook or v1.",
+            )
+        )
     plan.refusals.extend(key_refusals(params, session, look))
     data = removal_data(plan, look) if shrink else plan_data(plan, look)
     result = common_result(session, look, plan=data, msg=" ".join(data["summary"]))
@@ -65,7 +71,13 @@ def key_refusals(params: Dict[str, Any], session: Session, look: Look) -> List[R
         return []  # the gates tell
     if not said:
         return []
-    return [Refusal("key", "The API key may not do what this needs, the role %s: %s says '%s'. Give a key of that role or of ADMIN as aether_api_key." % (role, able[0].id, said))]
+    return [
+        Refusal(
+            "key",
+            "The API key may not do what this needs, the role %s: %s says '%s'. Give a key of that role or of ADMIN as aether_api_key."
+            % (role, able[0].id, said),
+        )
+    ]
 
 
 def decide(params: Dict[str, Any], look: Look) -> Plan:
@@ -109,7 +121,14 @@ def plan_data(plan: Plan, look: Look) -> Dict[str, Any]:
 
 def removal(params: Dict[str, Any], look: Look) -> shrinking.Removal:
     return shrinking.plan_shrink(
-        look.observation, params["removing"], params["stopped"], params["dead"], params["abandoned"], params["keep_lists"], params["allow_even"], params["allow_small"],
+        look.observation,
+        params["removing"],
+        params["stopped"],
+        params["dead"],
+        params["abandoned"],
+        params["keep_lists"],
+        params["allow_even"],
+        params["allow_small"],
     )
 
 

@@ -29,7 +29,9 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     for option, names in (("without", without), ("baseline", baseline)):
         strangers = sorted(set(names) - set(session.voters)) if session.voters else []
         if strangers:
-            raise AetherError("bad_input", "Option '%s' names %s, which is not among the voters (%s)." % (option, ", ".join(strangers), ", ".join(session.voters)))
+            raise AetherError(
+                "bad_input", "Option '%s' names %s, which is not among the voters (%s)." % (option, ", ".join(strangers), ", ".join(session.voters))
+            )
     requirement = params["require"]
     seen: Dict[str, Look] = {}
 
@@ -66,7 +68,13 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
 def holds(look: Look, requirement: str, without=()) -> str:
     """The good news as a sentence."""
     verdict = look.verdict
-    text = "%d of %d voters sound, %d needed, leader %s, can lose %d" % (verdict.have, len(look.observation.voters), verdict.needed, verdict.leader or "none", verdict.can_lose)
+    text = "%d of %d voters sound, %d needed, leader %s, can lose %d" % (
+        verdict.have,
+        len(look.observation.voters),
+        verdict.needed,
+        verdict.leader or "none",
+        verdict.can_lose,
+    )
     if without:
         text += "; survives losing %s" % ", ".join(without)
     elif requirement == "complete":

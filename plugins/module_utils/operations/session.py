@@ -67,7 +67,11 @@ class Session:
             self._dialect = dialects.choose(self.params.get("api") or "auto", self.client)
             unnamed = [e.url for e in self.endpoints if not e.name]
             if unnamed and not self._dialect.HAS_IDS:
-                raise AetherError("bad_input", "The API '%s' does not tell a member's own id: name each endpoint as ID=http://HOST:PORT (%s has no name)." % (self._dialect.NAME, ", ".join(unnamed)))
+                raise AetherError(
+                    "bad_input",
+                    "The API '%s' does not tell a member's own id: name each endpoint as ID=http://HOST:PORT (%s has no name)."
+                    % (self._dialect.NAME, ", ".join(unnamed)),
+                )
         return self._dialect
 
     def endpoint_of(self, node: str) -> Endpoint:
@@ -116,7 +120,9 @@ class Session:
         try:
             self.client.write(endpoint, method, path, body, took_effect)
         except EndpointTrouble as error:
-            raise AetherError("write_failed", "%s %s on %s did not take effect: %s" % (method, path, node, error.trouble.text), method=method, path=path, node=node)
+            raise AetherError(
+                "write_failed", "%s %s on %s did not take effect: %s" % (method, path, node, error.trouble.text), method=method, path=path, node=node
+            )
         return True
 
     def wait(self, poll, timeout: float, stable_for: float = 0.0, longest_pause: float = LONGEST_PAUSE) -> Waited:

@@ -31,7 +31,11 @@ def able(look: Look, without: Sequence[str] = ()) -> List[str]:
     """Members that can be written to and believed, the leader first; raises AetherError (``nobody``) when there is none."""
     found = [i for i in witnesses(look.observation, look.verdict) if i not in without]
     if not found:
-        raise AetherError("nobody", "No member with state and a quorum answers that could be asked or written to: %s" % " ".join(r.sentence for r in look.verdict.explaining("majority")))
+        raise AetherError(
+            "nobody",
+            "No member with state and a quorum answers that could be asked or written to: %s"
+            % " ".join(r.sentence for r in look.verdict.explaining("majority")),
+        )
     return found
 
 
@@ -54,4 +58,6 @@ def write_through(session: Session, look: Callable[[], Look], request, why: str,
             final = error.trouble.kind in ("unauthorized", "not_aether") or FINAL.search(error.trouble.text)
             others = [i for i in witnesses(look().observation, look().verdict) if i not in tried]
             if final or len(tried) > 1 or not others:
-                raise AetherError("write_failed", "%s %s on %s did not take effect: %s" % (method, path, through, error.trouble.text), method=method, path=path, node=through)
+                raise AetherError(
+                    "write_failed", "%s %s on %s did not take effect: %s" % (method, path, through, error.trouble.text), method=method, path=path, node=through
+                )
