@@ -304,7 +304,10 @@ TLS_TROUBLES = (
         r"hostname mismatch|ip address mismatch|doesn't match|is not valid for",
         "its certificate is for another host name: name the host as the certificate does, the one in the node's own entry of the list of peers",
     ),
-    (r"verify failed.*(has expired|not yet valid)", "its certificate is out of its time: renew it, or set the clocks"),
+    (
+        r"verify failed.*(has expired|not yet valid)",
+        "its certificate is out of its time: set the clocks, or give it a new one (its service stopped on its host, site.yml does)",
+    ),
     (r"verify failed", "its certificate comes from an authority that is not known here: give 'ca_path', or the right 'cluster_secret'"),
     (
         r"certificate[ _]required|handshake[ _]failure",
