@@ -33,9 +33,17 @@ ASKED_WITHOUT_VALUE = ("/api/thresholds", "/api/logging/levels")
 WRITING = {"aether_artifact", "aether_blueprint", "aether_drain"}
 SHOP = 'id = "org.example:shop:1.0.0"\n[[slices]]\nartifact = "org.example:cart:1.0.0"\ninstances = 2\n'
 OLD = 'id = "org.example:old:1.0.0"\n[[slices]]\nartifact = "org.example:relic:1.0.0"\ninstances = 1\n'
+
+
+def joining(cluster):
+    """n4 is on its way; that it runs at all is not what the example waits for."""
+    cluster.start("n4", peers=["n1", "n2", "n3", "n4"])
+    cluster.wait(lambda: cluster.connected("n4") >= 0, "n4 to answer; %s" % cluster.logs["n4"][-3:])
+
+
 SCENES = {
     "Take a blueprint and its slices away": lambda cluster: cluster.request("POST", "n1", "/api/blueprint", OLD),
-    "Wait until n4 is a member": lambda cluster: cluster.start("n4", peers=["n1", "n2", "n3", "n4"]),
+    "Wait until n4 is a member": joining,
     "Wait until n4 is gone from every view": lambda cluster: cluster.stop("n4"),
     "Drain n3 for maintenance": lambda cluster: cluster.request("POST", "n1", "/api/blueprint", SHOP),
 }
