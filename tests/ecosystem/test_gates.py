@@ -43,7 +43,7 @@ def test_the_changelog_lints_and_has_this_release(tools):
 
 
 def test_the_importer_takes_it(tools, tarball):
-    code, text = tools.run("python", "-m", "galaxy_importer.main", str(tarball))
+    code, text = tools.run("python", "-m", "galaxy_importer.main", str(tarball), cwd=GATES)  # where it leaves its report
     assert code == 0 and "Importer processing completed successfully" in text, text[-3000:]
     assert not [line for line in text.splitlines() if line.startswith(("WARNING", "ERROR"))], text
 
