@@ -88,6 +88,11 @@ def before() -> Optional[dict]:
         return None
 
 
+def of_another_kind(found, api: str, tls: bool) -> bool:
+    """Do the hosts run what this run would not go on with? ``found``: what before() says."""
+    return found is not None and (found.get("aether_api", V1), bool(found.get("aether_tls"))) != (api, tls)
+
+
 def why_no_tls(options) -> str:
     """Empty when the nodes are to speak TLS."""
     if options.tls is not None:
@@ -108,7 +113,7 @@ def own_certificate(secret: str) -> None:
 
 def up(options) -> None:
     found, no_tls = before(), why_no_tls(options)
-    if found is not None and (found.get("aether_api", V1), bool(found.get("aether_tls"))) != (options.api, not no_tls):
+    if of_another_kind(found, options.api, not no_tls):
         sys.exit("quickstart: the hosts run nodes with another API, or %s TLS; take them down first: bin/quickstart --down" % ("without" if not no_tls else "with"))
     secret = "" if no_tls else (found or {}).get("aether_cluster_secret") or secrets.token_urlsafe(24)
     progress = Progress()

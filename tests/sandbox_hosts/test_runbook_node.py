@@ -63,13 +63,16 @@ def cli(pool, command):
     return pool.exec("node2", "aether-cli", "--host", "node1:8080", "-c", command).stdout
 
 
-def test_a_quickstart_with_another_api_is_not_gone_on_with(tmp_path, monkeypatch):
+def test_a_quickstart_of_another_kind_is_not_gone_on_with(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "HOME", tmp_path)
-    assert not quickstart.of_another_api("v1") and not quickstart.of_another_api("runbook")
-    (tmp_path / "five.json").write_text(json.dumps({"aether_nodes": {"vars": {"aether_api": "runbook"}}}))
-    assert quickstart.of_another_api("v1") and not quickstart.of_another_api("runbook")
-    (tmp_path / "five.json").write_text(json.dumps({"aether_nodes": {"vars": {}}}))
-    assert quickstart.of_another_api("runbook") and not quickstart.of_another_api("v1")
+
+    def refused():
+        return [(api, tls) for api in ("v1", "runbook") for tls in (True, False) if quickstart.of_another_kind(quickstart.before(), api, tls)]
+
+    assert refused() == []
+    for variables, kind in (({"aether_api": "runbook"}, ("runbook", False)), ({}, ("v1", False)), ({"aether_tls": True}, ("v1", True))):
+        (tmp_path / "five.json").write_text(json.dumps({"aether_nodes": {"vars": variables}}))
+        assert len(refused()) == 3 and kind not in refused()
 
 
 def test_the_runbook_typed_on_hosts(pool):
