@@ -111,7 +111,8 @@ KEY_TABLE = re.compile(r"^\s*\[\s*app-http\.api-keys\.\s*[\"']?([^\"'\]\n]+)", r
 SECRET_VALUE = re.compile(r"^\s*(?:cluster_secret|[\w.-]*password)\s*=\s*[\"']?([^\"'\n]+)", re.M)
 SECRET_ARGUMENT = re.compile(r"((?:secret|passw|token|key)[\w.-]*=).+", re.I)
 LOOK_EVERY = 0.1  # seconds between two looks at the sockets
-ASK_EVERY, ASK_SOON = 2.0, 0.25  # seconds between two questions to systemd while the process lives, and while there is none
+ASK_EVERY = 2.0  # seconds between two questions to systemd while the process lives
+ASK_SOON = 0.25  # and while there is none
 SILENT = 10.0  # seconds after which a port that is listened on and says nothing is taken for one that speaks TLS
 SHORTEST_SECRET = 4  # shorter ones would take half of every line with them
 
