@@ -10,6 +10,7 @@ from typing import Any, Dict, List
 
 from .. import shrinking
 from ..client import EndpointTrouble
+from ..config_rules import KEY_ROLES
 from ..growth import Plan, Refusal, explain, plan_bootstrap, plan_grow, plan_roll
 from ..model import AetherError
 from .session import Look, Session, common_result
@@ -30,7 +31,7 @@ ARGUMENT_SPEC = dict(
     dead=dict(type="list", elements="str", default=[]),
     keep_lists=dict(type="bool", default=False),
     allow_small=dict(type="bool", default=False),
-    key_role=dict(type="str", choices=["VIEWER", "OPERATOR", "ADMIN"], default="VIEWER"),
+    key_role=dict(type="str", choices=list(KEY_ROLES), default=KEY_ROLES[0]),
     on_refusal=dict(type="str", choices=["fail", "report"], default="fail"),
 )
 
@@ -63,7 +64,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
 def key_refusals(params: Dict[str, Any], session: Session, look: Look) -> List[Refusal]:
     """A key that may not do what will be needed is found before anything is touched, not by the first write in the middle."""
     role, able = params["key_role"], [v for v in look.observation.answering() if v.ready]
-    if role == "VIEWER" or not params.get("api_key") or not hasattr(session.dialect, "may") or not able:
+    if role == KEY_ROLES[0] or not params.get("api_key") or not hasattr(session.dialect, "may") or not able:
         return []
     try:
         said = session.dialect.may(session.client, endpoint_of(session, look, able[0].id), role)
