@@ -25,9 +25,8 @@ SMALLEST = 3
 class Removal:
     """Ids. ``leaving``: who goes next, None when everybody is out. ``rest``: the list that the others get now, in the inventory's order.
 
-    ``roll_before``, ``roll_after``: who is restarted with it before and after the stop of ``leaving``, in this order; ``to_write``: who gets it on disk
-    only, where the dialect shows no lists (docs/product.md 10). ``to_stop``: whether ``leaving`` runs. ``out``: who is out already.
-    ``to_finish``: whose change was left in the middle, which comes first.
+    ``roll_before``, ``roll_after``: who is restarted with it before and after the stop of ``leaving``, in this order. ``to_stop``: whether
+    ``leaving`` runs. ``out``: who is out already. ``to_finish``: whose change was left in the middle, which comes first.
     """
 
     verdict: Verdict
@@ -37,7 +36,6 @@ class Removal:
     rest: List[str] = field(default_factory=list)
     roll_before: List[str] = field(default_factory=list)
     roll_after: List[str] = field(default_factory=list)
-    to_write: List[str] = field(default_factory=list)
     out: List[str] = field(default_factory=list)
     to_finish: List[str] = field(default_factory=list)
     to_stop: bool = False
@@ -104,10 +102,13 @@ def _out(observation: Observation, removing, down, keep_lists) -> List[str]:
 
 
 def _order(plan: Removal, answering, listed) -> None:
-    """``listed``: the list that the others get. Who gets the shorter list when. What an earlier run has done already is left as it is."""
+    """``listed``: the list that the others get. Who gets the shorter list when. What an earlier run has done already is left as it is.
+
+    Where the dialect shows no lists they are restarted all the same: a node counts its majority from the list that it was started with, so with
+    the shorter one on disk only three of five would run without a margin (docs/product.md 10).
+    """
     other = [i for i in plan.rest if i in answering and i not in plan.to_finish and answering[i].core_nodes != listed]
-    plan.to_write = [i for i in other if not answering[i].has_lists]
-    behind = order_for_roll([i for i in other if answering[i].has_lists], plan.verdict.leader)
+    behind = order_for_roll(other, plan.verdict.leader)
     size = max([answering[i].cluster_size for i in behind], default=0)
     if plan.to_stop and rolls_before_the_stop(size):
         # The leader's turn comes last, after the stop; except where the others would then be too few for their new lists as well (3 to 2).
@@ -236,8 +237,6 @@ def explain(plan: Removal) -> List[str]:
         found.append("%s: would be drained and stopped." % plan.leaving)
     else:
         found.append("%s: does not run." % plan.leaving)
-    if plan.to_write:
-        found.append("%s would get the list %s on disk; it takes effect at the next start." % (", ".join(plan.to_write), ", ".join(plan.rest)))
     if plan.roll_after:
         found.append("%s would then be restarted with the list %s." % (", ".join(plan.roll_after), ", ".join(plan.rest)))
     later = [i for i in plan.order if i != plan.leaving]
@@ -251,7 +250,6 @@ def action(plan: Removal, node: str) -> str:
         ("finish", plan.to_finish),
         ("leave", [plan.leaving]),
         ("roll", plan.roll_before + plan.roll_after),
-        ("write", plan.to_write),
         ("out", plan.out),
     ):
         if node in nodes:

@@ -150,11 +150,15 @@ def test_a_member_that_stays_must_be_up_and_everybody_known():
     assert codes(plan) == ["not_in_inventory"] and "n5" in plan.refusals[0].sentence
 
 
-def test_without_lists_the_rest_gets_them_on_disk():
-    views = [member(n, FIVE, leader=None, lifecycle={}, evidence=(), cluster_size=0, has_lists=False, has_leader=False, has_lifecycle=False) for n in FIVE]
-    plan = plan_shrink(cluster(*views), ["n5", "n4"])
-    assert (plan.leaving, plan.to_write, plan.roll_before, plan.roll_after) == ("n5", FOUR, [], [])
-    assert "on disk" in " ".join(explain(plan))
+def test_a_dialect_without_lists_is_rolled_by_those_on_disk():
+    """With the shorter list on disk only three of five would run without a margin."""
+    bare = dict(leader=None, lifecycle={}, evidence=(), has_lists=False, has_leader=False, has_lifecycle=False)
+    plan = plan_shrink(cluster(*[member(n, FIVE, cluster_size=5, **bare) for n in FIVE]), ["n5", "n4"])
+    assert (plan.leaving, plan.roll_before, plan.roll_after) == ("n5", [], FOUR)
+    plan = plan_shrink(cluster(*[member(n, FOUR, cluster_size=4, **bare) for n in FOUR], gone("n5")), ["n5", "n4"], stopped=["n5"])
+    assert (plan.leaving, plan.roll_before, plan.roll_after) == ("n4", THREE, [])
+    unknown = plan_shrink(cluster(*[member(n, FIVE, core_nodes=frozenset(), cluster_size=0, **bare) for n in FIVE]), ["n5", "n4"])
+    assert (unknown.roll_before, unknown.roll_after) == (FOUR, [])  # whatever they count from, all five run meanwhile
 
 
 def test_who_is_out_is_not_taken_out_again():

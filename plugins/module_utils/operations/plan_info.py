@@ -145,7 +145,6 @@ def removal_data(plan: shrinking.Removal, look: Look) -> Dict[str, Any]:
         "to_stop": [plan.leaving] if plan.to_stop else [],
         "roll_before": plan.roll_before,
         "roll_after": plan.roll_after,
-        "to_write": plan.to_write,
         "rest": plan.rest,
         "out": plan.out,
         "order": plan.order,
