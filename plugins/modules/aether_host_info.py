@@ -88,6 +88,10 @@ active:
   description: Whether the service runs.
   returned: always
   type: bool
+reload_needed:
+  description: Whether systemd has another unit of the service in its memory than the one on disk, as after a run that was interrupted between writing and loading.
+  returned: always
+  type: bool
 marker:
   description: Text of the mark that an interrupted run left; empty when there is none.
   returned: always
@@ -187,6 +191,12 @@ def described(module, path):
     return line + " " + module.sha256(path) if kind == "file" else line
 
 
+def service_state(module, service):
+    """(whether it runs, whether systemd has to read its unit again), by one call, for a call takes as long as the rest of the look."""
+    said = module.run_command(["systemctl", "show", service, "--property", "ActiveState,NeedDaemonReload"])[1].split()
+    return "ActiveState=active" in said or "ActiveState=reloading" in said, "NeedDaemonReload=no" not in said
+
+
 def peers(unit):
     """Entries of --peers in the text of a unit."""
     found = PEERS.search(unit)
@@ -211,6 +221,7 @@ def main():
     folder = parameters["install_dir"]
     current = os.path.basename(os.path.realpath(os.path.join(folder, CURRENT))) if os.path.islink(os.path.join(folder, CURRENT)) else ""
     names = releases(folder)
+    active, reload_needed = service_state(module, parameters["service"])
     module.exit_json(
         changed=False,
         java_version=java_version(module, parameters["java"]),
@@ -218,7 +229,8 @@ def main():
         release=current,
         releases=names,
         removable=removable(names, current, parameters["wanted_release"], parameters["keep_releases"]),
-        active=module.run_command(["systemctl", "is-active", "--quiet", parameters["service"]])[0] == 0,
+        active=active,
+        reload_needed=reload_needed,
         marker=read(os.path.join(parameters["data_dir"], MARKER)),
         peers=peers(read(UNIT % parameters["service"])),
         fenced=os.path.exists(FENCE % parameters["service"]),
