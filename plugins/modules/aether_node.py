@@ -162,6 +162,11 @@ held_by:
   returned: always
   type: list
   elements: str
+only_host_of:
+  description: Slices whose only active instance runs on the node while it needs a restart; as long as there are any, it is not to be stopped.
+  returned: always
+  type: list
+  elements: str
 """
 
 from ..module_utils.module_door import run_module

@@ -133,6 +133,24 @@ def test_present_tells_that_a_restart_is_needed(three):
     assert run(node, three, name="n2", must_have_state=False, timeout=10)["has_state"] is False
 
 
+def test_a_node_that_runs_a_slices_only_active_instance_is_not_to_be_stopped_as_long_as_it_does(three, monkeypatch):
+    only = {"cart": 3}  # looks until another instance is active
+    three.stop("n2")
+    three.start("n2", stateless="always")
+
+    def only_host_of(observation, verdict, name):
+        only["cart"] -= 1
+        return ["org.example:cart:1.0.0"] if only["cart"] >= 0 else []
+
+    monkeypatch.setattr(node, "only_host_of", only_host_of)
+    report = run(node, three, name="n2", timeout=20, settle=0.5, on_stateless="report")
+    assert report["needs_restart"] and report["only_host_of"] == [] and only["cart"] == -1
+    only["cart"] = 1000
+    report = run(node, three, name="n2", timeout=1, settle=0.5, on_stateless="report")
+    assert report["needs_restart"] and report["only_host_of"] == ["org.example:cart:1.0.0"]
+    assert "it is not stopped as long as it runs the only active instance of org.example:cart:1.0.0" in report["msg"]
+
+
 def test_present_gives_up_on_a_node_that_never_gets_ready(three):
     three.stop("n2")
     three.start("n2", never_ready=True)

@@ -11,9 +11,10 @@ and a start would mend is told apart (``needs_restart``) from what it would not.
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from ..client import EndpointTrouble
+from ..growth import only_host_of
 from ..model import DECOMMISSIONED, ON_DUTY, AetherError
 from ..waiting import SOON
 from .session import Look, Session, common_result
@@ -116,7 +117,7 @@ WHY_RESTART = {
 def present(params, session: Session, timeout: float) -> Dict[str, Any]:
     name = params["name"]
     presence = Presence(name, params["among"], params["must_have_state"], params["settle"])
-    seen: Dict[str, Any] = {"restart": ""}
+    seen: Dict[str, Any] = {"restart": "", "only": []}
 
     def poll():
         look = seen["look"] = Look(session.observe())
@@ -126,7 +127,11 @@ def present(params, session: Session, timeout: float) -> Dict[str, Any]:
         if seen.get("activated") and session.check_mode:
             return True, "%s would be activated" % name
         seen["restart"] = presence.restart_reason()
-        return bool(not lacks or seen["restart"]), "; ".join(lacks) or "%s is on duty" % name
+        # A stop would take the slice from its users: another instance may become active while time is left.
+        seen["only"] = only_host_of(look.observation, look.verdict, name) if seen["restart"] == "no_state" else []
+        if seen["only"]:
+            lacks.append("%s runs the only active instance of %s" % (name, ", ".join(seen["only"])))
+        return bool(not lacks or (seen["restart"] and not seen["only"])), "; ".join(lacks) or "%s is on duty" % name
 
     waited = session.wait(poll, timeout, longest_pause=SOON)
     look = seen["look"]
@@ -134,7 +139,7 @@ def present(params, session: Session, timeout: float) -> Dict[str, Any]:
     member = look.verdict.members[name]
     if not waited.met and member.answers and not member.ready:
         restart = "not_ready"
-    more = _node_result(look, name, params["among"], restart)
+    more = _node_result(look, name, params["among"], restart, seen["only"])
     if waited.met and not restart:
         text = (
             "%s would be put back on duty."
@@ -144,7 +149,11 @@ def present(params, session: Session, timeout: float) -> Dict[str, Any]:
         return common_result(session, look, waited, msg=text % name, **more)
     if restart:
         what = WHY_RESTART[restart].format(name)
-        text = "%s. Stopping it and starting it again in quiet mends this; while writes go through the cluster it will not." % what
+        text = (
+            "%s, and it is not stopped as long as it runs the only active instance of %s: have another one started elsewhere." % (what, ", ".join(seen["only"]))
+            if seen["only"]
+            else "%s. Stopping it and starting it again in quiet mends this; while writes go through the cluster it will not." % what
+        )
         if params["on_stateless"] == "report":
             return common_result(session, look, waited, msg=text, **more)
         raise AetherError("needs_restart", text, result=common_result(session, look, waited, **more), reason=restart, node=name)
@@ -249,7 +258,7 @@ def connected(params, session: Session, timeout: float) -> Dict[str, Any]:
     restart = "" if waited.met else "stranded" if seen["answers"] else "not_ready"
     if not waited.met and not seen["answers"]:
         waited.last = seen["why"]
-    more = dict(node={"id": name}, needs_restart=bool(restart), restart_reason=restart, has_state=None, missing_in=[], held_by=[])
+    more = dict(node={"id": name}, needs_restart=bool(restart), restart_reason=restart, has_state=None, missing_in=[], held_by=[], only_host_of=[])
     result = common_result(session, None, waited, msg="%s." % waited.last.rstrip("."), **more)
     if waited.met or params["on_stateless"] == "report":
         return result
@@ -261,7 +270,7 @@ def connected(params, session: Session, timeout: float) -> Dict[str, Any]:
     )
 
 
-def _node_result(look: Look, name: str, among, restart: str) -> Dict[str, Any]:
+def _node_result(look: Look, name: str, among, restart: str, only: Sequence[str] = ()) -> Dict[str, Any]:
     member = look.verdict.members[name]
     return dict(
         node={"id": name, "state": member.state, "sound": member.sound, "has_state": member.has_state},
@@ -270,4 +279,5 @@ def _node_result(look: Look, name: str, among, restart: str) -> Dict[str, Any]:
         has_state=member.has_state,
         missing_in=missing_in(look, name, among),
         held_by=held_by(look, name),
+        only_host_of=list(only),
     )
