@@ -198,7 +198,7 @@ def _first(variables, names, default):
 class FilterModule:
     def filters(self):
         return {
-            "members": members, "marked": marked, "disk_lists": disk_lists, "stale": stale, "former": former, "elsewhere": elsewhere, "restarted": restarted, "planned": planned,
-            "retired": retired, "looked_at": looked_at, "halted": halted, "unreachable": unreachable,
+            "members": members, "marked": marked, "disk_lists": disk_lists, "stale": stale, "former": former, "elsewhere": elsewhere,
+            "restarted": restarted, "planned": planned, "retired": retired, "looked_at": looked_at, "halted": halted, "unreachable": unreachable,
             "jar_checksum": jar_checksum,
         }
