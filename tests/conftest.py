@@ -20,6 +20,7 @@ def pytest_configure(config):
     if not link.is_symlink():
         link.symlink_to(os.path.relpath(ROOT, link.parent))
     os.environ.setdefault("ANSIBLE_COLLECTIONS_PATH", str(COLLECTIONS))
-    for path in (COLLECTIONS, ROOT / "tests" / "unit", ROOT / "tests" / "sandbox", ROOT / "tests" / "sandbox" / "node"):
+    folders = ("unit", "plays", "faults", "sandbox", "sandbox/node")
+    for path in (COLLECTIONS, *(ROOT / "tests" / folder for folder in folders)):
         if str(path) not in sys.path:
             sys.path.insert(0, str(path))

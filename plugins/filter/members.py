@@ -133,6 +133,19 @@ def former(hostvars, hosts, node):
     return sorted(found)
 
 
+def elsewhere(hostvars, hosts):
+    """``ID=http://ADDRESS:PORT`` of addresses that the lists on the hosts' disks have for a node and the inventory has not; lists without ids name nobody."""
+    everyone = members(hostvars, hosts)
+    known = {m["socket"] for m in everyone}
+    ports = {m["id"]: (m["endpoint"].split("=", 1)[1].split(":", 1)[0], m["management_port"]) for m in everyone}
+    found = set()
+    for peer in (p for member in everyone for p in _peers(hostvars, member) if p.count(":") == 2):
+        node, address, port = peer.split(":")
+        if node in ports and "%s:%s" % (address, port) not in known:
+            found.add("%s=%s://%s:%d" % (node, ports[node][0], address, ports[node][1]))
+    return sorted(found)
+
+
 def restarted(hostvars, hosts, token):
     """Ids of the nodes that run and were restarted by a run with this token; none without a token."""
     looks = {m["id"]: _first(hostvars[m["host"]], ("aether__host",), {}) for m in members(hostvars, hosts)}
@@ -185,7 +198,7 @@ def _first(variables, names, default):
 class FilterModule:
     def filters(self):
         return {
-            "members": members, "marked": marked, "disk_lists": disk_lists, "stale": stale, "former": former, "restarted": restarted, "planned": planned,
-            "retired": retired, "looked_at": looked_at, "halted": halted, "unreachable": unreachable,
+            "members": members, "marked": marked, "disk_lists": disk_lists, "stale": stale, "former": former, "elsewhere": elsewhere,
+            "restarted": restarted, "planned": planned, "retired": retired, "looked_at": looked_at, "halted": halted, "unreachable": unreachable,
             "jar_checksum": jar_checksum,
         }

@@ -288,7 +288,7 @@ def _refuse_strangers(plan: Plan, observation: Observation, replacing=(), leavin
 def refuse_wrong_members(plan) -> None:
     """What answers at a member's endpoint is not that member, or does not let us in. ``plan``: whatever has a verdict and refusals."""
     for reason in plan.verdict.reasons:
-        if reason.code in ("foreign", "wrong_id", "unauthorized", "tls"):
+        if reason.code in ("foreign", "wrong_id", "runs_twice", "unauthorized", "tls"):
             plan.refusals.append(Refusal(reason.code, reason.sentence))
 
 

@@ -56,7 +56,8 @@ class View:
     ``minimums``: artifact -> the fewest its blueprint allows, ``blueprints``: ids of those it lists.
     ``evidence``: sorted pairs (what, value) of everything a member without state would lack:
     blueprints, thresholds that differ from the product's defaults, slice targets. Empty when
-    there is nothing to compare state by. ``has_lifecycle``, ``has_leader``, ``has_lists``: what its dialect can tell;
+    there is nothing to compare state by. ``uptime``: seconds since its start, None where its dialect does not tell.
+    ``has_lifecycle``, ``has_leader``, ``has_lists``: what its dialect can tell;
     without lists, ``cluster_size`` is 0 and ``core_nodes`` empty unless somebody knows them from the disk of its host.
     """
 
@@ -75,6 +76,7 @@ class View:
     targets: Mapping[str, int] = field(default_factory=dict)
     minimums: Mapping[str, int] = field(default_factory=dict)
     blueprints: Tuple[str, ...] = ()
+    uptime: Optional[int] = None
     has_lifecycle: bool = True
     has_leader: bool = True
     has_lists: bool = True

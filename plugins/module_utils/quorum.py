@@ -26,6 +26,10 @@ BOTH = MAJORITY | COMPLETE
 COMPARISONS = frozenset(["no_state", "split_views", "two_leaders", "dead_leader", "no_leader", "no_quorum", "lost_majority"])
 
 
+# One node that is asked at two addresses is equally old at both, but for the time between the two questions: seconds.
+SAME_AGE = 5
+
+
 @dataclass(frozen=True)
 class Member:
     """One voter, judged by its own answers. ``sound`` = ready, has quorum, has state and is led."""
@@ -285,6 +289,25 @@ def _common_leader(answering, stateful, ids):
     return ranked[0][0], named
 
 
+def are_two(one: View, other: View) -> bool:
+    """Do two nodes run under the id that both say they have, and not one that can be reached at two addresses? False where it cannot be told."""
+    if not (one.answers and other.answers) or one.node_id != other.node_id or one.uptime is None or other.uptime is None:
+        return False
+    return abs(one.uptime - other.uptime) > SAME_AGE
+
+
+def runs_twice(own: View, other: View) -> Reason:
+    """``own``: at the endpoint that is named for it."""
+    return Reason(
+        "runs_twice",
+        own.node_id,
+        "%s runs twice, at %s and at %s: two nodes of one id must never run. Stop the one that is not meant, for good: systemctl disable --now aether on its"
+        " host; one that was replaced is fenced with replace_node.yml -e aether_replace=%s -e aether_old_host=NAME."
+        % (own.node_id, own.endpoint, other.endpoint, own.node_id),
+        COMPLETE,
+    )
+
+
 def _trouble(observation):
     """Endpoints that could not be read, that answer for somebody else, and voters nobody answers for."""
     seen = set()
@@ -294,6 +317,10 @@ def _trouble(observation):
                 seen.add(view.node_id)
             elif view.node_id in observation.voters:
                 seen.update((view.node_id, view.name))
+                own = next((v for v in observation.views if v.name == view.node_id), view)
+                if are_two(own, view):
+                    yield runs_twice(own, view)
+                    continue
                 yield Reason(
                     "wrong_id",
                     view.name,

@@ -89,7 +89,9 @@ active:
   returned: always
   type: bool
 reload_needed:
-  description: Whether systemd has another unit of the service in its memory than the one on disk, as after a run that was interrupted between writing and loading.
+  description:
+    - Whether systemd has another unit of the service in its memory than the one on disk, as after a run that was interrupted between writing and
+      loading it.
   returned: always
   type: bool
 marker:

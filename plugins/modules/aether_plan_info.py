@@ -44,6 +44,13 @@ options:
     type: list
     elements: str
     default: []
+  former:
+    description:
+      - Addresses that nodes had once, as C(ID=http://HOST:PORT). A node that runs there beside the one that has its id now is refused.
+      - Told by their ids and ages, so it is of use with O(api=v1) only.
+    type: list
+    elements: str
+    default: []
   replacing:
     description: Nodes whose dead host has been replaced, to be added under the id that the lists have already.
     type: list

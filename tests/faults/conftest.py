@@ -5,39 +5,33 @@
 """The cluster of the tests of faults, and the table of what happened in them.
 
 Five hosts, which all modules share. A module says who the members are before each of its tests, where they are not the first three (MEMBERS), and the
-API where it is not v1 (API). What a test marked ``fault`` saw becomes a line of the table; marked ``faults`` it has several, one for each of its first plays.
+API where it is not v1 (API). Each mark ``fault`` of a test becomes a line of the table, whichever lab the test has (faults_table.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 
+import faults_table
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "plays"))
 
 FACTOR = 0.2
 HOSTS = ["n1", "n2", "n3", "n4", "n5"]
 ROWS = pytest.StashKey()
-HEAD = """# What goes wrong, and what happens then
-
-Written by `bin/test --all` from its own run (part `faults`): each line is a test on systemd hosts, with its plays' real ends. The majority is sampled every 200 ms from
-outside, by a witness that shares no code with the collection. *Second run*: the same play again, once the fault was mended.
-
-| while | fault | API | what happened | majority | second run |
-|---|---|---|---|---|---|
-"""
 
 
 def pytest_addoption(parser):
     parser.addoption("--faults-table", type=Path, help="write the table of faults here, when every test has passed")
+    parser.addoption("--faults-table-lines", type=Path, help="renew here the lines of the tests that ran, when every one has passed; the others stay")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "fault(when, what): a line of the table; {name} in what is the value of the test's parameter")
-    config.addinivalue_line("markers", "faults((when, what), ...): a line for each of the test's first plays; its last play is the second run of all of them")
+    config.addinivalue_line(
+        "markers",
+        "fault(when, what, play=0, then=-1): a line of the table; {name} in what is the value of the test's parameter. play: position of the play that met the"
+        " fault, or a tuple of several; then: of the one that came afterwards, None without",
+    )
     config.stash[ROWS] = Rows()
     config.pluginmanager.register(config.stash[ROWS])
 
@@ -50,21 +44,42 @@ class Rows:
 
     def pytest_runtest_logreport(self, report):
         if report.when == "teardown" and report.passed:
-            self.rows += [value for name, value in report.user_properties if name == "fault"]
+            self.rows += [tuple(value) for name, value in report.user_properties if name == "fault"]
 
 
 def pytest_sessionfinish(session, exitstatus):
     if hasattr(session.config, "workerinput"):
         return  # one of several processes, which has seen only its own tests
-    path, rows = session.config.getoption("--faults-table"), sorted(session.config.stash[ROWS].rows)
-    if path and rows and exitstatus == 0:
-        path.write_text(HEAD + "".join("| %s |\n" % " | ".join(row) for row in rows), encoding="utf-8")
+    rows = session.config.stash[ROWS].rows
+    if not rows or exitstatus:
+        return
+    for path, old in (("--faults-table", lambda path: []), ("--faults-table-lines", faults_table.read)):
+        path = session.config.getoption(path)
+        if path:
+            faults_table.write(path, faults_table.renewed(old(path), rows))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """The lines of a test are made of the plays between its set-up and its end, once it has passed."""
+    from lab import Lab  # its folder, and those it imports from, are known only when pytest is configured
+
+    labs = list({id(value): value for value in item.funcargs.values() if isinstance(value, Lab)}.values())
+    for lab in labs:
+        lab.results, lab.verdicts = [], []
+    result = yield
+    marks = list(item.iter_markers("fault"))
+    if marks:
+        (lab,) = [lab for lab in labs if lab.results]
+        values = item.callspec.params if hasattr(item, "callspec") else {}
+        item.user_properties += [("fault", faults_table.line(lab, mark, values)) for mark in marks]
+    return result
 
 
 @pytest.fixture(scope="session")
 def labs(tmp_path_factory):
     """One lab per API, made when it is first asked for."""
-    from lab import Lab  # its folder, and those it imports from, are known only when pytest is configured
+    from lab import Lab
 
     made = {}
 
@@ -83,28 +98,4 @@ def lab(labs, request):
     """Members with something to lose; the other hosts are to come. Chance is off; each test says what goes wrong."""
     made = labs(getattr(request.module, "API", "v1"))
     made.form_again(getattr(request.module, "MEMBERS", ["n1", "n2", "n3"]))
-    made.results, made.verdicts = [], []
-    yield made
-    values = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    single, several = request.node.get_closest_marker("fault"), request.node.get_closest_marker("faults")
-    for position, (when, what) in enumerate([single.args] if single else several.args if several else ()):
-        request.node.user_properties.append(("fault", row(made, when, what, values, position)))
-
-
-def row(lab, when, what, values, position):
-    """(while, fault, API, what happened, majority, second run) of a test that has passed; ``position``: of the play that met the fault."""
-    plays = [result for result in lab.results if result.name != "status"]
-    majority = "-" if not lab.verdicts else "kept" if all(lab.verdicts) else "lost to the fault itself"
-    return when, what.format(**values), lab.api, how(plays[position]) if plays else "no play ran", majority, how(plays[-1], again=True) if len(plays) > position + 1 else "-"
-
-
-def how(result, again=False):
-    """How a play ended, in a few words."""
-    name = result.name + ": "
-    if result.code == 0:
-        return name + ("nothing left to do" if again and result.changed == 0 and result.name != "preflight" else "ready" if result.name == "preflight" else "done")
-    if result.changed == 0 and "othing was touched" in result.text:  # a drain that is refused in the middle of a roll says so, too
-        return name + "refused, nothing was touched"
-    if "was not added" in result.text:
-        return name + "the new node was taken out again"
-    return name + "%s in %s" % ("interrupted" if "nterrupted execution" in result.text else "stopped", result.phase)
+    return made

@@ -70,6 +70,7 @@ def verify(lab, *arguments, ok=False, **variables) -> Result:
         cwd=ROOT, env=lab.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
     result = Result("verify_start", done.returncode, done.stdout, 0.0)
+    lab.results.append(result)
     assert (result.code == 0) is ok, result.tail()
     return result
 
@@ -86,6 +87,7 @@ def test_a_good_start_passes(lab):
     verify(lab, ok=True)
 
 
+@pytest.mark.fault("the start of a node", "its file is dropped: {part}")
 @pytest.mark.parametrize("old, new, part", [("[cluster]", "[cluster", "TOML syntax error"), ("nodes = 3", "nodes = 4", "must be odd"), ('heap = "128m"', 'heap = "lots"', "Invalid heap format: lots")])
 def test_a_file_that_is_dropped(lab, old, new, part):
     change(lab, TOML, old, new)
@@ -94,6 +96,7 @@ def test_a_file_that_is_dropped(lab, old, new, part):
     assert findings(result) == ["config_dropped"] and "n3 dropped the whole of /etc/aether/aether.toml" in result.text and part in result.text
 
 
+@pytest.mark.fault("the start of a node", "its unit names no file")
 def test_a_unit_without_a_file(lab):
     change(lab, UNIT, "--config=/etc/aether/aether.toml ", "")
     start(lab)
@@ -101,6 +104,7 @@ def test_a_unit_without_a_file(lab):
     assert findings(result) == ["config_dropped"] and "loaded no configuration file" in result.text
 
 
+@pytest.mark.fault("the start of a node", "a placeholder in the file is taken literally")
 def test_a_placeholder_in_the_file(lab):
     change(lab, TOML, "[app-http]", '[tls]\ncluster_secret = "${env:AETHER_CLUSTER_SECRET}"\n\n[app-http]')
     start(lab)
@@ -108,6 +112,7 @@ def test_a_placeholder_in_the_file(lab):
     assert findings(result) == ["config_dropped"] and "cluster_secret = ${env:AETHER_CLUSTER_SECRET}" in result.text
 
 
+@pytest.mark.fault("the start of a node", "the API is open though keys are configured", then=None)
 def test_keys_that_do_not_count_leave_the_api_open(lab):
     write(lab, ENVIRONMENT, 'AETHER_API_KEYS="%s"\n' % KEYS)
     change(lab, TOML, "enabled = true", "enabled = false")
@@ -120,6 +125,7 @@ def test_keys_that_do_not_count_leave_the_api_open(lab):
     assert findings(result) == ["api_open"] and "sesame-open" not in result.output
 
 
+@pytest.mark.fault("the start of a node", "the API is open, for the keys are in a file that is dropped")
 def test_keys_in_a_file_that_is_dropped_leave_the_api_open_and_stay_secret(lab):
     change(lab, TOML, "[app-http]", '[app-http.api-keys.sesame-open\nname = "x"\n\n[app-http]')
     start(lab)
@@ -134,6 +140,7 @@ def test_keys_that_count_pass(lab):
     assert "sesame-open" not in result.output
 
 
+@pytest.mark.fault("the start of a node", "peers are dropped")
 def test_peers_that_cannot_be_read_are_dropped(lab):
     change(lab, UNIT, "--peers=n1:", "--peers=x:n1:")
     start(lab)
@@ -141,6 +148,7 @@ def test_peers_that_cannot_be_read_are_dropped(lab):
     assert findings(result) == ["peers_dropped"] and "'x:n1:" in result.text and "It runs without n1." in result.text
 
 
+@pytest.mark.fault("the start of a node", "peers are invented")
 def test_peers_without_ids_are_invented(lab):
     change(lab, UNIT, "--peers=n1:%s:8090,n2:%s:8090" % (lab.ips["n1"], lab.ips["n2"]), "--peers=%s:8090,%s:8090" % (lab.ips["n1"], lab.ips["n2"]))
     start(lab)
@@ -148,6 +156,7 @@ def test_peers_without_ids_are_invented(lab):
     assert findings(result) == ["peers_invented"] and "node-%s-8090, node-%s-8090" % (lab.ips["n1"], lab.ips["n2"]) in result.text
 
 
+@pytest.mark.fault("the start of a node", "it is not in its own list")
 def test_a_node_that_is_not_in_its_own_list(lab):
     change(lab, UNIT, ",n3:%s:8090" % lab.ips["n3"], "")
     start(lab)
@@ -155,6 +164,7 @@ def test_a_node_that_is_not_in_its_own_list(lab):
     assert findings(result) == ["peers_invented"] and "find it at 'localhost'" in result.text
 
 
+@pytest.mark.fault("the start of a node", "it gives itself a random id")
 def test_a_random_id(lab):
     change(lab, UNIT, "--node-id=n3 ", "--node-id=${NOT_THERE} ")
     start(lab)
@@ -162,6 +172,7 @@ def test_a_random_id(lab):
     assert findings(result) == ["random_id"] and "n3 runs under the id node-" in result.text
 
 
+@pytest.mark.fault("the start of a node", "the gossip port is taken")
 def test_the_gossip_port_is_taken(lab):
     squat(lab, "SOCK_DGRAM", 8190)
     start(lab)
@@ -169,6 +180,7 @@ def test_the_gossip_port_is_taken(lab):
     assert findings(result) == ["gossip_port_taken"] and "UDP 8190 on its host is held by python3 (" in result.text
 
 
+@pytest.mark.fault("the start of a node", "port {port} is taken")
 @pytest.mark.parametrize("kind, port", [("SOCK_DGRAM", 8090), ("SOCK_STREAM", 8080)])
 def test_the_cluster_or_the_management_port_is_taken(lab, kind, port):
     squat(lab, kind, port)
@@ -177,6 +189,7 @@ def test_the_cluster_or_the_management_port_is_taken(lab, kind, port):
     assert findings(result) == ["exited"] and "n3 ended with exit code 1" in result.text and "Address already in use" in result.text
 
 
+@pytest.mark.fault("the start of a node", "a port is no number")
 def test_a_port_that_is_no_number(lab):
     change(lab, UNIT, "--port=8090", "--port=abc")
     start(lab)
@@ -184,6 +197,7 @@ def test_a_port_that_is_no_number(lab):
     assert findings(result) == ["exited"] and "NumberFormatException" in result.text
 
 
+@pytest.mark.fault("the start of a node", "another release than the wanted one runs", play=1)
 def test_another_release_runs(lab):
     """The wanted one is not set in a play that only verifies, so it is given by hand."""
     start(lab)
@@ -193,6 +207,7 @@ def test_another_release_runs(lab):
     assert findings(result) == ["wrong_release"] and digest[:12] in result.text and "0123456789ab" in result.text
 
 
+@pytest.mark.fault("the start of a node", "a secret is missing for TLS")
 def test_a_secret_is_missing_for_tls(lab):
     change(lab, TOML, "tls = false", "tls = true")
     start(lab)
@@ -200,6 +215,7 @@ def test_a_secret_is_missing_for_tls(lab):
     assert findings(result) == ["no_tls"] and "No cluster secret configured" in result.text
 
 
+@pytest.mark.fault("the start of a node", "several of these at once")
 def test_several_at_once_come_in_one_failure(lab):
     change(lab, TOML, "nodes = 3", "nodes = 4")
     change(lab, UNIT, "--node-id=n3 ", "")
@@ -208,6 +224,7 @@ def test_several_at_once_come_in_one_failure(lab):
     assert findings(verify(lab)) == ["config_dropped", "random_id", "gossip_port_taken"]
 
 
+@pytest.mark.fault("the start of a node", "it is killed")
 def test_a_node_that_was_killed(lab):
     start(lab)
     shell(lab, "systemctl kill --signal=KILL aether")

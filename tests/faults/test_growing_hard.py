@@ -54,14 +54,12 @@ def grows(lab):
 # --- known beforehand -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.faults(
-    ("known beforehand", "single ports between a new node and a member are blocked, one-way and two-way"),
-    ("known beforehand", "everything between a new node and a member is blocked, one-way and two-way"),
-    ("known beforehand", "one new host has a Java that is too old, the clock of the other is an hour off"),
-    ("known beforehand", "a configuration that the product would silently drop"),
-    ("known beforehand", "a node id that is none"),
-    ("known beforehand", "one member's management answers 500, another's closes in the middle of an answer"),
-)
+@pytest.mark.fault("known beforehand", "single ports between a new node and a member are blocked, one-way and two-way", play=0)
+@pytest.mark.fault("known beforehand", "everything between a new node and a member is blocked, one-way and two-way", play=1)
+@pytest.mark.fault("known beforehand", "one new host has a Java that is too old, the clock of the other is an hour off", play=2)
+@pytest.mark.fault("known beforehand", "a configuration that the product would silently drop", play=3)
+@pytest.mark.fault("known beforehand", "a node id that is none", play=4)
+@pytest.mark.fault("known beforehand", "one member's management answers 500, another's closes in the middle of an answer", play=5)
 def test_what_is_refused_before_anything_is_touched(lab):
     lab.pool.fault("cut1", ["n2"], ["n4"], udp=8090)
     lab.pool.fault("cut1", ["n3"], ["n5"], udp=8190)
@@ -129,13 +127,11 @@ def test_a_name_that_a_member_cannot_resolve_any_more_is_refused(lab):
 # --- while it goes on -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.faults(
-    ("the join of a new node", "its name is known to the members and not to the controller"),
-    ("the join of a new node", "its cluster port is blocked from a member, one-way"),
-    ("the join of a new node", "its cluster port is blocked from a member, two-way"),
-    ("the installation on a new host", "the disk is full while the JAR is written"),
-    ("the join of a new node", "a member's management hangs for 8 s"),
-)
+@pytest.mark.fault("the join of a new node", "its name is known to the members and not to the controller", play=0, then=4)
+@pytest.mark.fault("the join of a new node", "its cluster port is blocked from a member, one-way", play=1, then=4)
+@pytest.mark.fault("the join of a new node", "its cluster port is blocked from a member, two-way", play=2, then=4)
+@pytest.mark.fault("the installation on a new host", "the disk is full while the JAR is written", play=3, then=4)
+@pytest.mark.fault("the join of a new node", "a member's management hangs for 8 s", play=4, then=5)
 def test_what_takes_the_new_node_out_again_or_is_waited_for(lab):
     """One after the other on the same hosts: after each the members are as before, and the last one is survived."""
 

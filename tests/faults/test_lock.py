@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import pytest
-from lab import ROOT
+from lab import ROOT, Result
 
 THREE = ["n1", "n2", "n3"]
 LOCK = "/run/aether.lock"
@@ -22,7 +22,7 @@ ROUNDS = 20
 
 
 class Controllers:
-    """Starts plays that go inside, and reads who was there. ``elsewhere``: on a machine of another name, which sees no process of ours."""
+    """Starts plays that go inside, and reads who was there; they are plays of the lab like others. ``elsewhere``: on a machine of another name, which sees no process of ours."""
 
     def __init__(self, lab, folder):
         self.lab, self.log = lab, folder / "log"
@@ -38,7 +38,13 @@ class Controllers:
         )
 
     def run(self, me, **options):
-        return said(self.start(me, **options))
+        return self.end(self.start(me, **options))
+
+    def end(self, process):
+        """(exit code, what it printed in one line)."""
+        output = process.communicate()[0]
+        self.lab.results.append(Result("inside", process.returncode, output, 0.0))
+        return process.returncode, self.lab.results[-1].text
 
     def inside(self):
         return [tuple(line.split()) for line in self.log.read_text(encoding="utf-8").splitlines()]
@@ -48,14 +54,7 @@ class Controllers:
         process = self.start(me, stay=60)
         self.lab.wait(lambda: ("in", me) in self.inside(), me + " to be inside")
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-
-
-def said(process):
-    """(exit code, what it printed in one line)."""
-    output = process.communicate()[0]
-    return process.returncode, " ".join(output.split())
+        self.end(process)
 
 
 def locks(lab):
@@ -67,14 +66,14 @@ def controllers(lab, tmp_path):
     return Controllers(lab, tmp_path)
 
 
-@pytest.mark.fault("anything", "two controllers start within 50 ms, 20 times")
+@pytest.mark.fault("anything", "two controllers start within 50 ms, 20 times: the best and the worst end", play=(0, -1))
 def test_of_two_that_start_together_never_two_are_inside(lab, controllers):
     wait, codes = random.Random(5), []
     for number in range(ROUNDS):
         first = controllers.start("%d-a" % number)
         time.sleep(wait.uniform(0.0, 0.05))
         second = controllers.start("%d-b" % number)
-        ended = [said(first), said(second)]
+        ended = [controllers.end(first), controllers.end(second)]
         for code, text in ended:
             assert code == 0 or "Another run changes this cluster: " in text and "for inside.yml; it runs out in" in text and "aether_break_lock=" in text, text
         codes.append(sorted(code == 0 for code, _ in ended))
@@ -83,9 +82,11 @@ def test_of_two_that_start_together_never_two_are_inside(lab, controllers):
     # Whoever goes in comes out before the next one does.
     assert all(went[i][0] == "in" and went[i + 1] == ("out", went[i][1]) for i in range(0, len(went), 2)), went
     assert codes.count([False, True]) >= ROUNDS // 2, codes  # most of the time one was refused because the other was inside
+    lab.results.sort(key=lambda result: result.code)
 
 
-@pytest.mark.fault("anything", "SIGKILL of the controller that has the lock")
+@pytest.mark.fault("anything", "SIGKILL of the controller that has the lock: another controller is refused, and told which run to name", play=(0, 1), then=2)
+@pytest.mark.fault("anything", "SIGKILL of the controller that has the lock: the same controller sees it", play=3, then=4)
 def test_the_lock_of_a_dead_controller(lab, controllers):
     controllers.kill_inside("first")
     assert locks(lab) == THREE
@@ -100,16 +101,18 @@ def test_the_lock_of_a_dead_controller(lab, controllers):
     assert code == 0 and ("out", "fifth") in controllers.inside() and locks(lab) == [], text
 
 
+@pytest.mark.fault("anything", "SIGKILL of the controller that has the lock: it runs out")
 def test_the_lock_runs_out(lab, controllers):
     process = controllers.start("first", stay=60, aether_lock_planning_seconds=4)
     lab.wait(lambda: ("in", "first") in controllers.inside(), "the first to be inside")
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    controllers.end(process)
     time.sleep(4)
     code, text = controllers.run("second", elsewhere=True)
     assert code == 0 and locks(lab) == [], text
 
 
+@pytest.mark.fault("anything", "two of three hosts cannot be asked for the lock", play=1)
 def test_a_host_that_cannot_be_asked_is_no_obstacle_and_two_are(lab, controllers):
     lab.pool.kill("n3")
     code, text = controllers.run("first")

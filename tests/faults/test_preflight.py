@@ -78,6 +78,7 @@ def test_a_user_with_sudo_is_enough(lab):
     clean(lab, THREE, *lab.of_hosts(**{h: {"ansible_user": "ansible"} for h in THREE}))
 
 
+@pytest.mark.fault("known beforehand", "everything from one host to another is blocked, one-way")
 def test_a_one_way_block_is_found_with_its_direction(lab):
     lab.pool.fault("cut1", ["n1"], ["n2"])
     result = lab.play("preflight", THREE, ok=False)
@@ -89,12 +90,14 @@ def test_a_one_way_block_is_found_with_its_direction(lab):
     clean(lab)
 
 
+@pytest.mark.fault("known beforehand", "a single port is blocked, one-way")
 def test_a_single_port_blocked_one_way_is_named(lab):
     lab.pool.fault("cut1", ["n3"], ["n1"], udp=8190)
     result = lab.play("preflight", THREE, ok=False)
     assert found(result) == {("blocked", "n3")} and "n3 does not reach n1 (%s) on gossip 8190/udp; the other way is open" % lab.ips["n1"] in result.text
 
 
+@pytest.mark.fault("known beforehand", "everything between two hosts is blocked, two-way")
 def test_a_two_way_block_is_found_from_both_sides(lab):
     lab.pool.fault("cut", ["n1"], ["n2"])
     result = lab.play("preflight", THREE, "--check", ok=False)
@@ -102,11 +105,13 @@ def test_a_two_way_block_is_found_from_both_sides(lab):
     assert "nor does n2 reach n1" in result.text and "nor does n1 reach n2" in result.text and "one-way" not in result.text
 
 
+@pytest.mark.fault("known beforehand", "one packet in five is lost")
 def test_a_lossy_cable_is_no_block(lab):
     lab.pool.fault("lossy", ["n1"], ["n2"], percent=20)
     clean(lab)
 
 
+@pytest.mark.fault("known beforehand", "a clock is an hour off")
 def test_a_wrong_clock_is_found(lab):
     """The sandbox has one clock for all; the Python of one host is told another time."""
     lab.pool.exec("n3", "sh", "-c", "mkdir -p /opt/late && cat > /opt/late/sitecustomize.py", input="import time\nreal = time.time\ntime.time = lambda: real() - 3600\n")
@@ -118,6 +123,7 @@ def test_a_wrong_clock_is_found(lab):
     clean(lab)
 
 
+@pytest.mark.fault("known beforehand", "eight things are wrong at once")
 def test_everything_wrong_at_once_is_one_list_and_mended_it_is_gone(lab):
     lab.pool.exec("n2", "sh", "-c", "cat > /usr/local/bin/java17 && chmod 755 /usr/local/bin/java17", input=FAKE_JAVA)
     lab.pool.exec("n3", "systemd-run", "--unit=squatter", "python3", "-m", "http.server", "8080")
@@ -144,6 +150,8 @@ def test_everything_wrong_at_once_is_one_list_and_mended_it_is_gone(lab):
     clean(lab)
 
 
+@pytest.mark.fault("known beforehand", "everything from a new host to a member is blocked, one-way", play=2, then=None)
+@pytest.mark.fault("known beforehand", "the management port between two running members is blocked, one-way", play=3)
 def test_a_running_cluster_and_a_host_that_is_to_come(cluster):
     clean(cluster)
     result = clean(cluster, FOUR, aether_allow_even=True)
@@ -160,6 +168,7 @@ def test_a_running_cluster_and_a_host_that_is_to_come(cluster):
     assert found(result) == {("blocked", "n1")} and "n1 does not reach n3 (%s) on management 8080/tcp; the other way is open" % cluster.ips["n3"] in result.text
 
 
+@pytest.mark.fault("known beforehand", "the cluster port between two running members is blocked, from {source} to {target}")
 @pytest.mark.parametrize("source, target", [("n1", "n3"), ("n3", "n2")])
 def test_a_one_way_block_of_the_cluster_port_between_two_running_members_is_found(cluster, source, target):
     """QUIC answers a version that nobody speaks, so the port is judged although it is in use."""
@@ -172,6 +181,7 @@ def test_a_one_way_block_of_the_cluster_port_between_two_running_members_is_foun
     clean(cluster)
 
 
+@pytest.mark.fault("known beforehand", "the inventory gives a member another id than its node has", play=(0, 1))
 def test_an_id_that_is_not_that_of_the_running_node_is_refused(cluster):
     result = cluster.play("preflight", THREE, *cluster.of_hosts(n3={"aether_node_id": "n7"}), ok=False)
     assert found(result) == {("id_changed", "n3"), ("lists", "")} and "The node on this host is n3 and the inventory calls it n7" in result.text
@@ -183,6 +193,7 @@ def test_an_id_that_is_not_that_of_the_running_node_is_refused(cluster):
     clean(cluster)
 
 
+@pytest.mark.fault("known beforehand", "ssh to a host is lost")
 def test_a_dead_host_and_one_left_out_are_named(cluster):
     cluster.pool.ssh_cut("n2")
     result = cluster.play("preflight", THREE, ok=False)

@@ -26,7 +26,10 @@ def as_before(lab):
     assert all(lab.runs(h) for h in FIVE) and lab.lists() == {h: FIVE for h in FIVE} and lab.active("n1") == 5
 
 
-@pytest.mark.fault("known beforehand", "the name is not typed, names are none, too few or an even number would be left")
+@pytest.mark.fault("known beforehand", "the name is not typed", play=0, then=None)
+@pytest.mark.fault("known beforehand", "a name that no member has", play=1, then=None)
+@pytest.mark.fault("known beforehand", "too few or an even number would be left, or no margin", play=(2, 3, 4), then=None)
+@pytest.mark.fault("known beforehand", "an end that is not built yet is asked for", play=5, then=None)
 def test_what_is_refused_before_anything_is_touched(lab):
     for sentence, variables in (
         ("the name was not typed. Where nobody can type it, say that it is meant with -e aether_yes=true", {"aether_remove": "n4,n5"}),
@@ -44,7 +47,7 @@ def test_what_is_refused_before_anything_is_touched(lab):
     as_before(lab)
 
 
-@pytest.mark.fault("the restart of a follower", "Ctrl-C")
+@pytest.mark.fault("the restart of a follower", "Ctrl-C", play=0, then=1)
 def test_five_become_three_in_two_runs_and_five_again(lab):
     """Interrupted while the lists are shortened, and run again; then nothing is left of those that are out, and they come back."""
     given = dict(aether_remove="n5,n4", aether_yes=True, aether_purge=True)
@@ -102,7 +105,7 @@ def test_lists_that_are_kept(lab):
     assert lab.lists() == {h: FIVE for h in FIVE} and lab.runs("n5") and lab.enabled("n5")
 
 
-@pytest.mark.fault("the restart of a follower", "it never gets its state")
+@pytest.mark.fault("the restart of a follower", "it never gets its state", play=1)
 def test_a_follower_that_cannot_be_healed_gets_its_old_list_back(lab):
     lab.play("remove_node", FIVE, given=dict(aether_remove="n5", aether_yes=True, aether_allow_even=True))
     lab.switch("n2", stateless=4)  # the first start and three to heal it

@@ -46,6 +46,7 @@ def test_it_forms_grows_and_restarts_with_the_secret_alone(lab):
     lab.pool.exec("n1", "systemd-analyze", "security", "--no-pager", "--threshold=20", "aether.service")  # the unit is hardened, and the node stands it
 
 
+@pytest.mark.fault("known beforehand", "the inventory has another cluster secret, or none", play=(0, 1, 2))
 def test_another_secret_is_refused_before_anything_is_touched(lab):
     result = lab.play("add_node", FIVE, ok=False, aether_cluster_secret=ANOTHER)
     assert "comes from an authority that is not known here" in result.text and "othing was touched" in result.text, result.tail()
@@ -57,6 +58,7 @@ def test_another_secret_is_refused_before_anything_is_touched(lab):
     lab.play("status", THREE)
 
 
+@pytest.mark.fault("known beforehand", "a secret that is easily guessed, files of TLS that the product ignores, no key that may do everything")
 def test_what_the_product_would_ignore_is_refused(lab, tmp_path):
     """Files of certificates, which v1 checks and does not use, a secret that is easily guessed, and keys of which none may do everything."""
     files = {"aether_tls_%s" % name: str(tmp_path / name) for name in ("ca", "cert", "key")}
@@ -92,6 +94,7 @@ class Passing:
                         self.files[path, path.stat().st_mtime_ns] = path.read_bytes()
 
 
+@pytest.mark.fault("known beforehand", "the API key may not do what will be needed", play=1)
 def test_no_secret_is_left_anywhere(lab, tmp_path, monkeypatch):
     """Everything that a run prints, logs, caches or leaves in a folder, at its most talkative; the inventory has them, and the hosts' file for root."""
     keys = [{"key": "key-that-may-all-4711", "name": "ops", "role": "ADMIN"}, {"key": "key-that-may-read-4712", "name": "reader"}]
@@ -124,6 +127,7 @@ def test_no_secret_is_left_anywhere(lab, tmp_path, monkeypatch):
             assert word not in lab.pool.exec(host, "journalctl", "--no-pager").stdout
 
 
+@pytest.mark.fault("the formation", "the handshake of TLS always fails")
 def test_tls_that_never_forms_is_recognised_and_explained(lab):
     for host in FIVE:
         lab._wipe(host)
@@ -159,6 +163,8 @@ def test_the_runbooks_api_with_a_private_authority(runbook):
     assert lab.pool.exec("n1", "curl", "-skf", "https://127.0.0.1:8080/health", check=False).returncode != 0  # no certificate shown
 
 
+@pytest.mark.fault("no play runs", "a certificate is near its end", play=4, then=5)
+@pytest.mark.fault("known beforehand", "a certificate has ended", play=7)
 def test_a_certificate_that_ends(runbook):
     """What is wrong is said as it is; one near its end is made anew by the next roll, and one that has ended by site.yml once its node is stopped."""
     lab = runbook

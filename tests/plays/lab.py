@@ -57,6 +57,13 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = allow_reuse_address = True
 Server(("", 18080), Front).serve_forever()
 """
+CLOSED = """table ip front {
+  chain closed {
+    type filter hook input priority filter;
+    iifname "eth0" tcp dport 8080 reject with tcp reset
+  }
+}
+"""
 REDIRECT = """table ip front {
   chain before {
     type nat hook prerouting priority dstnat;
@@ -324,6 +331,10 @@ class Lab:
         self.pool.exec(host, "systemd-run", "--quiet", "--unit", "front", "python3", "-c", FRONT, how)
         self.wait(lambda: ":18080 " in self.pool.exec(host, "ss", "-lntH").stdout, "what stands before the node")
         self._nft(host, "-f", "-", input=REDIRECT)
+
+    def close(self, host: str) -> None:
+        """From now on the management port of ``host`` is closed to everybody else; the node goes on. ``unfront`` opens it again."""
+        self._nft(host, "-f", "-", input=CLOSED)
 
     def unfront(self, host: str) -> None:
         self._nft(host, "delete", "table", "ip", "front", check=False)

@@ -22,6 +22,7 @@ from typing import List, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = ROOT / ".dev" / "reports"
 QUORUM = "ansible_collections.pragmatica.aether.plugins.module_utils.quorum"
+FAULTS = "docs/faults.md"
 # A play alone keeps one core busy, with a rest for the nodes: two clusters at once fill two cores.
 TWO_AT_A_TIME = ("-v", "-n", "2", "--durations=100")
 
@@ -47,7 +48,7 @@ PARTS = (
     ),
     Part(
         "faults", "everything that may go wrong, and the other Molecule scenarios; writes docs/faults.md",
-        ("pytest", "tests/scenarios", "tests/faults", "-m", "not main_path", *TWO_AT_A_TIME, "--dist", "worksteal", "--faults-table=docs/faults.md"), always=False,
+        ("pytest", "tests/scenarios", "tests/faults", "-m", "not main_path", *TWO_AT_A_TIME, "--dist", "worksteal", "--faults-table=" + FAULTS), always=False,
     ),
     Part(
         "ecosystem", "what a collection passes on its way to others: four cores, ansible-test, the importer, the site of its documentation, and every module's examples",
@@ -89,7 +90,9 @@ def main(argv: List[str]) -> int:
         parser.error("there is no part %s; the parts are %s" % (", ".join(unknown), ", ".join(p.name for p in PARTS)))
     chosen = [p for p in PARTS if p.name in options.parts] if options.parts else [p for p in PARTS if p.always or options.all]
     if files:
-        chosen.append(Part("chosen", " ".join(files), ("pytest", *files)))
+        # Single tests of faults renew their own lines of the table.
+        table = ("--faults-table-lines=" + FAULTS,) if any(name.startswith("tests/faults") for name in files) else ()
+        chosen.append(Part("chosen", " ".join(files), ("pytest", *files, *table)))
     REPORTS.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     os.environ.setdefault("AETHER_SANDBOX_KEEP_COMPILED", "1")

@@ -101,6 +101,7 @@ def _read_view(client, endpoint):
         ),
         targets={s.get("artifact", ""): int(s.get("targetInstances") or 0) for s in slices},
         minimums={s.get("artifact", ""): int(s.get("minInstances") or 0) for s in slices},
+        uptime=status.get("uptimeSeconds"),
         blueprints=tuple(str(b["id"]) for b in _dicts(blueprints.get("blueprints")) if b.get("id")),
     )
 

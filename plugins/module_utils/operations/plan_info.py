@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 from .. import shrinking
-from ..client import EndpointTrouble
+from ..client import Endpoint, EndpointTrouble
 from ..config_rules import KEY_ROLES
 from ..growth import Plan, Refusal, explain, plan_bootstrap, plan_grow, plan_roll
 from ..model import AetherError
+from ..quorum import are_two, runs_twice
 from .session import Look, Session, common_result
 from .through import endpoint_of
 
@@ -23,6 +24,7 @@ ARGUMENT_SPEC = dict(
     roll_lists=dict(type="bool", default=True),
     disk_lists=dict(type="dict", default={}),
     stale=dict(type="list", elements="str", default=[]),
+    former=dict(type="list", elements="str", default=[]),
     replacing=dict(type="list", elements="str", default=[]),
     leaving=dict(type="list", elements="str", default=[]),
     restarted=dict(type="list", elements="str", default=[]),
@@ -49,6 +51,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
                 " runbook or v1.",
             )
         )
+    plan.refusals.extend(twin_refusals(params, session, look))
     plan.refusals.extend(key_refusals(params, session, look))
     data = removal_data(plan, look) if shrink else plan_data(plan, look)
     result = common_result(session, look, plan=data, msg=" ".join(data["summary"]))
@@ -59,6 +62,17 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
             result=result, refusals=data["refusals"],
         )
     return result
+
+
+def twin_refusals(params: Dict[str, Any], session: Session, look: Look) -> List[Refusal]:
+    """Nodes that run at a former address of their id as well: a host that was said to be dead is back. Told by their ids and ages, so on v1 alone."""
+    endpoints = [Endpoint(url, name) for name, _equals, url in (entry.partition("=") for entry in params["former"])]
+    found = []
+    for view in session.client.ask_all(lambda e: session.dialect.read_view(session.client, e), endpoints):
+        own = look.observation.view(view.name)
+        if own is not None and are_two(own, view):
+            found.append(Refusal("runs_twice", runs_twice(own, view).sentence))
+    return found
 
 
 def key_refusals(params: Dict[str, Any], session: Session, look: Look) -> List[Refusal]:
