@@ -73,6 +73,33 @@ def test_every_role_has_a_readme_and_an_argument_spec_that_names_its_defaults():
         assert all(name.startswith("aether_") for name in options)
 
 
+# Given from one play to another, which no user does.
+BETWEEN_PLAYS = {"aether_round", "aether_replacing"}
+
+
+def test_every_variable_is_described_and_every_description_is_of_one_that_is_read():
+    """Of roles in their argument specs, of plays and plugins in docs/variables.yml; where one is read: in tasks, templates, plays and plugins."""
+    specs = [yaml.safe_load(p.read_text(encoding="utf-8"))["argument_specs"] for p in (ROOT / "roles").glob("*/meta/argument_specs.yml")]
+    of_roles = {name: option for spec in specs for entry in spec.values() for name, option in entry.get("options", {}).items()}
+    plays = yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding="utf-8"))
+    assert set(plays) - {"every play"} <= {p.stem for p in (ROOT / "playbooks").glob("*.yml")}
+    of_plays = {name: option for options in plays.values() for name, option in options.items()}
+    assert len(of_plays) == sum(map(len, plays.values())) and not set(of_roles) & set(of_plays)
+    assert all(option.get("type") and option.get("description") for option in [*of_roles.values(), *of_plays.values()])
+    not_only_variables = {p.stem for p in (ROOT / "plugins" / "modules").glob("*.py")} | {p.name for p in (ROOT / "roles").iterdir()} | {"aether_nodes", "aether_retired"}
+    read = set()
+    for path in tracked():
+        place = path.relative_to(ROOT).parts
+        if place[0] not in ("playbooks", "roles", "plugins") or {"meta", "defaults", "doc_fragments"} & set(place) or path.suffix not in (".py", ".yml", ".j2"):
+            continue
+        text = re.sub(r"(?m)^\s*#.*", "", path.read_text(encoding="utf-8"))
+        read |= set(re.findall(r"(?<![\w.])aether_(?!_)[a-z0-9_]+", text))
+        if place[0] == "playbooks":
+            read |= set(re.findall(r"{{ ([a-z]\w+) \| default\(omit\b", text))
+    described = set(of_roles) | set(of_plays) | BETWEEN_PLAYS
+    assert (read - not_only_variables - described, described - read) == (set(), set())
+
+
 def test_serial_plays_stop_on_a_failed_and_on_an_unreachable_host():
     """max_fail_percentage 0 and the batch guard, never any_errors_fatal."""
     for path in sorted((ROOT / "playbooks").glob("*.yml")):
