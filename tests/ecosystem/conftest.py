@@ -18,6 +18,7 @@ import environments  # noqa: E402
 from environments import GATES, ROOT  # noqa: E402
 
 # What a network without the rest of the world lacks: ansible-test fetches get-pip.py, and ensurepip does the same.
+# It is put into the user's own home, as CONTRIBUTING.md says: there alone ansible-test looks for it, and another home would hide the settings of pip and pyenv from it.
 GET_PIP = "import ensurepip; ensurepip.bootstrap()\n"
 
 

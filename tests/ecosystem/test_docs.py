@@ -68,6 +68,8 @@ def test_every_module_role_filter_play_and_variable_is_there(site):
         assert (site / "reference" / (role.name + "_role.html")).exists(), role
         for entry in yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"].values():
             assert all(re.search(r"\b%s\b" % name, variables) for name in entry.get("options", {})), role
+    for options in yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding="utf-8")).values():
+        assert all(re.search(r"\b%s\b" % name, variables) for name in options)
     told = "".join(text_of(path) for path in site.glob("*.html"))
     for play in (ROOT / "playbooks").glob("*.yml"):
         verb = "hosts:" in play.read_text(encoding="utf-8") and play.stem not in ("remove_one", "remove_plan")  # those are parts of remove_node

@@ -121,8 +121,12 @@ def ensure_packages() -> None:
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     install = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "install", "-y", "--no-install-recommends", *missing]
     if run(*install, check=False, env=environment).returncode:
-        run("apt-get", "update", env=environment)  # a fresh machine has no lists yet
-        run(*install, env=environment)
+        run("apt-get", "update", check=False, env=environment)  # a fresh machine has no lists yet
+        done = run(*install, check=False, env=environment)
+        if done.returncode:
+            names = " ".join(missing)
+            said = done.stderr.strip()[-500:]
+            raise SandboxError("Debian packages could not be installed; 'apt-get update && apt-get install %s' has to work first. apt-get says: %s" % (names, said))
 
 
 # --- the root file system ---------------------------------------------------------------------------------------------
@@ -200,7 +204,10 @@ def _mmdebstrap(folder: Path, key: Path) -> None:
             say("still building, %.0f s" % (time.monotonic() - start))
     if process.returncode:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
-        raise SandboxError("The hosts' root file system could not be built; mmdebstrap wrote to %s, at the end:\n%s" % (log, tail))
+        raise SandboxError(
+            "The hosts' root file system could not be built; when the Debian archive can be reached, 'tests/sandbox/hosts.py build' tries again. "
+            "mmdebstrap wrote to %s, at the end:\n%s" % (log, tail)
+        )
 
 
 def archives() -> list[str]:

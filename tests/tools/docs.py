@@ -28,6 +28,7 @@ SETTINGS = {
     "html_theme_options": {"navigation_depth": 3}, "html_copy_source": False, "html_show_sourcelink": False,
     "myst_heading_anchors": 3, "nitpicky": True, "smartquotes": False, "highlight_language": "none", "myst_enable_extensions": ["colon_fence"], "html_css_files": ["site.css"], "html_static_path": ["_static"],
 }
+COLUMNS = ("variable", "type", "default", "meaning")
 CSS = """.wy-nav-content { max-width: 70rem; }
 .rst-content table.docutils td, .rst-content table.docutils th { white-space: normal; vertical-align: top; }
 .rst-content table.docutils td p { margin-bottom: .5rem; font-size: inherit; line-height: 1.4; }
@@ -69,7 +70,7 @@ def elsewhere(text: str) -> str:
 
 
 def variables() -> str:
-    """Every variable of the roles' argument specs, with those that use it."""
+    """Every variable of the roles' argument specs, with the roles that use it; then those that only plays read, from docs/variables.yml."""
     found: Dict[str, dict] = {}
     for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
         for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
@@ -77,19 +78,28 @@ def variables() -> str:
                 roles = found.setdefault(name, dict(option, roles=[]))["roles"]
                 if path.parts[-3] not in roles:
                     roles.append(path.parts[-3])
-    rows = []
-    for name, option in sorted(found.items()):
-        default = option.get("default")
-        rows.append((
-            "`%s`" % name,
-            option.get("type", "str") + (", required" if option.get("required") else ""),
-            "" if default in (None, "", [], {}) else "`%s`" % str(default).replace("True", "true").replace("False", "false"),
-            marked(option.get("description", "")) + (" One of %s." % ", ".join("`%s`" % c for c in option["choices"]) if option.get("choices") else ""),
-            ", ".join("{ansplugin}`%s <pragmatica.aether.%s#role>`" % (role[len("aether_"):], role) for role in option["roles"]),
-        ))
+    rows = [
+        (*described(name, option), ", ".join("{ansplugin}`%s <pragmatica.aether.%s#role>`" % (role[len("aether_"):], role) for role in option["roles"]))
+        for name, option in sorted(found.items())
+    ]
+    parts = [
+        "# Variables\n\nAll that can be set, in the inventory or with `-e`.\n\n## Nodes and clusters\n\nOne set of variables for all roles. Made from the roles' argument specs, which Ansible checks "
+        "before a role runs;\nplays set some of them themselves.\n\n" + table((*COLUMNS, "role aether\\_…"), rows)
+    ]
+    for play, options in yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding="utf-8")).items():
+        title = "Every play" if play == "every play" else "The play `%s`" % play
+        parts.append("\n## %s\n\n%s" % (title, table(COLUMNS, [described(name, option) for name, option in options.items()])))
+    return "".join(parts)
+
+
+def described(name: str, option: dict) -> tuple:
+    """A variable as a row of ``COLUMNS``; ``option``: as in an argument spec."""
+    default = option.get("default")
     return (
-        "# Variables\n\nAll that can be set for a node or a cluster, in the inventory or with `-e`: one set of variables for all roles. Made from the roles' argument specs,\n"
-        "which Ansible checks before a role runs.\n\n" + table(("variable", "type", "default", "meaning", "role aether\\_…"), rows)
+        "`%s`" % name,
+        option.get("type", "str") + (", required" if option.get("required") else ""),
+        "" if default in (None, "", [], {}) else "`%s`" % str(default).replace("True", "true").replace("False", "false"),
+        marked(option.get("description", "")) + (" %s of %s." % ("Any" if option.get("type") == "list" else "One", ", ".join("`%s`" % c for c in option["choices"])) if option.get("choices") else ""),
     )
 
 

@@ -32,15 +32,15 @@ def test_ansible_lint_is_clean_at_profile_production():
 LICENCE = ("Copyright: Contributors to the pragmatica.aether project", "GNU General Public License v3.0+", "SPDX-License-Identifier: GPL-3.0-or-later")
 
 
-def test_every_code_file_says_its_licence():
-    """As REUSE wants it: who, and which licence as SPDX, in the first lines; programs without a suffix are known by their first line."""
-    without = []
-    for path in tracked():
-        if not path.stat().st_size or "recordings" in path.parts or path.name in ("changelog.yaml",) or "fragments" in path.parts:
-            continue
-        head = path.read_bytes()[:600].decode("utf-8", "replace")
-        if (path.suffix in CODE or head.startswith("#!")) and not all(line in head for line in LICENCE):
-            without.append(str(path.relative_to(ROOT)))
+# Texts, for which LICENSE speaks; what was recorded, and what antsibull-changelog keeps.
+WITHOUT_HEADER = ("*.md", "*.rst", "LICENSE", "tests/recordings/*/*", "tests/recordings/*/*/*", "changelogs/changelog.yaml", "changelogs/fragments/*")
+
+
+def test_every_file_says_its_licence():
+    """As REUSE wants it: who, and which licence as SPDX, in the first lines."""
+    headed = [p for p in tracked() if not any(p.relative_to(ROOT).match(pattern) for pattern in WITHOUT_HEADER) and p.stat().st_size]
+    assert len(headed) > 200
+    without = [str(p.relative_to(ROOT)) for p in headed if not all(line in p.read_bytes()[:600].decode("utf-8", "replace") for line in LICENCE)]
     assert without == []
 
 
@@ -71,6 +71,33 @@ def test_every_role_has_a_readme_and_an_argument_spec_that_names_its_defaults():
         defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text(encoding="utf-8"))
         assert set(defaults) <= options, (role.name, set(defaults) - options)
         assert all(name.startswith("aether_") for name in options)
+
+
+# Given from one play to another, which no user does.
+BETWEEN_PLAYS = {"aether_round", "aether_replacing"}
+
+
+def test_every_variable_is_described_and_every_description_is_of_one_that_is_read():
+    """Of roles in their argument specs, of plays and plugins in docs/variables.yml; where one is read: in tasks, templates, plays and plugins."""
+    specs = [yaml.safe_load(p.read_text(encoding="utf-8"))["argument_specs"] for p in (ROOT / "roles").glob("*/meta/argument_specs.yml")]
+    of_roles = {name: option for spec in specs for entry in spec.values() for name, option in entry.get("options", {}).items()}
+    plays = yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding="utf-8"))
+    assert set(plays) - {"every play"} <= {p.stem for p in (ROOT / "playbooks").glob("*.yml")}
+    of_plays = {name: option for options in plays.values() for name, option in options.items()}
+    assert len(of_plays) == sum(map(len, plays.values())) and not set(of_roles) & set(of_plays)
+    assert all(option.get("type") and option.get("description") for option in [*of_roles.values(), *of_plays.values()])
+    not_only_variables = {p.stem for p in (ROOT / "plugins" / "modules").glob("*.py")} | {p.name for p in (ROOT / "roles").iterdir()} | {"aether_nodes", "aether_retired"}
+    read = set()
+    for path in tracked():
+        place = path.relative_to(ROOT).parts
+        if place[0] not in ("playbooks", "roles", "plugins") or {"meta", "defaults", "doc_fragments"} & set(place) or path.suffix not in (".py", ".yml", ".j2"):
+            continue
+        text = re.sub(r"(?m)^\s*#.*", "", path.read_text(encoding="utf-8"))
+        read |= set(re.findall(r"(?<![\w.])aether_(?!_)[a-z0-9_]+", text))
+        if place[0] == "playbooks":
+            read |= set(re.findall(r"{{ ([a-z]\w+) \| default\(omit\b", text))
+    described = set(of_roles) | set(of_plays) | BETWEEN_PLAYS
+    assert (read - not_only_variables - described, described - read) == (set(), set())
 
 
 def test_serial_plays_stop_on_a_failed_and_on_an_unreachable_host():
