@@ -49,6 +49,9 @@ class OperationAction(ActionBase):
         result = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         if self._must_ship(task_vars):
+            # There are keys among the arguments. Pipelined they go through a pipe; else Ansible writes the module, and them in it, to a file here first.
+            if "pipelining" in self._connection.option_definitions:
+                self._connection.set_option("pipelining", True)
             result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val)))
             return result
         parameters, secrets = self._validated(task_vars)

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils.config_rules import secret_findings
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import plan_info
@@ -75,3 +77,21 @@ def test_what_the_door_inside_the_process_returns_has_no_secret_in_it():
     result = {"msg": "key open sesame is refused", "sesame": [("x", "sesame"), {"deep": "a sesame b"}], "port": 8080, "pin": 4711, "none": None, "changed": False}
     assert scrubbed(result, secrets) == {"msg": "key %s is refused" % HIDDEN, HIDDEN: [["x", HIDDEN], {"deep": "a %s b" % HIDDEN}], "port": 8080, "pin": HIDDEN, "none": None, "changed": False}
     assert scrubbed(result, set()) == dict(result, sesame=[["x", "sesame"], {"deep": "a sesame b"}])
+
+
+@pytest.mark.parametrize("transport", ["local", "ssh"])
+def test_a_module_that_is_shipped_lies_in_no_file(transport, monkeypatch):
+    """Whatever Ansible is configured to: what is not pipelined is written to a file on the controller first, keys included."""
+    from ansible.playbook.play_context import PlayContext
+    from ansible.plugins.loader import connection_loader
+    from ansible_collections.pragmatica.aether.plugins.plugin_utils.door import OperationAction
+
+    connection = connection_loader.get(transport, PlayContext(), "/dev/null")
+    connection.set_options(var_options={"ansible_pipelining": False, "ansible_ssh_pipelining": False})
+    task = SimpleNamespace(async_val=0, check_mode=False, args={"api_key": "sesame"})
+    action = OperationAction(task, connection, PlayContext(), None, SimpleNamespace(template=lambda value: value), None)
+    shipped = []
+    monkeypatch.setattr(action, "_execute_module", lambda **_given: shipped.append(action._is_pipelining_enabled("new")) or {})
+    assert not action._is_pipelining_enabled("new")
+    action.run(task_vars={"aether_in_process": False})
+    assert shipped == [True]
