@@ -159,7 +159,7 @@ def survives(observation: Observation, with_state: FrozenSet[str], lost: FrozenS
     """Would the cluster survive losing ``lost`` now? (docs/product.md 3)
 
     Every remaining member that has state and quorum now must have a quorum without them, and they must be
-    more than half of those that have state now, and of ``baseline`` (how many had it when the operation began;
+    more than half of the members with state, and of ``baseline`` (how many had it when the operation began;
     0: not known). A member cut off already counts as lost, in the denominator too: it must not be needed.
     """
     rest, ready = _remaining(observation, with_state, lost, baseline)

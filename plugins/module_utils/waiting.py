@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long do we wait, and what do we say meanwhile?
+"""Waiting: how long, how often it is looked, and what is said meanwhile.
 
-Every wait ends: it has a deadline in seconds on the monotonic clock, polls with back-off,
-and reports what it saw last. What ends a wait early (a failure that time does not mend) is
+No wait is without an end. Its deadline is so many seconds later by the monotonic clock, the pauses between
+two looks grow, and its result has what the last look saw. What ends a wait early (a failure that time does not mend) is
 the poll's own business: it raises.
 """
 

@@ -41,7 +41,7 @@ CALLS = {
     "AnsibleFilterError": (None, 0), "fail_json": (None, 0),
 }
 FINDINGS = {"preflight.py": (0, 3), "startup.py": (0, 1)}  # two classes of that name
-APPENDING = ("config_rules.py", "slices.py", "client.py")  # there a finding is a sentence that is put on a list
+LISTING = ("config_rules.py", "slices.py", "client.py", "preflight.py")  # there a finding is also a sentence that is put on a list, or a list of them is returned
 FILLED_IN = re.compile(r"%(?:\([a-z_]+\))?[-+ 0#]*\d*(?:\.\d+)?[sdrfg]")
 
 
@@ -73,11 +73,14 @@ def _of_python(path: Path, where: str) -> Iterator[tuple]:
         if not isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         for node in ast.walk(scope):
+            if isinstance(node, ast.Return) and where in LISTING:
+                lists = [n for n in ([node.value, *node.value.elts] if isinstance(node.value, ast.Tuple) else [node.value]) if isinstance(n, ast.List)]
+                yield from (("", text) for said in lists for text in _texts(said, scope, node) if text.endswith("."))
             if not isinstance(node, ast.Call):
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             code, sentence = CALLS.get(called) or (FINDINGS.get(where, (None, None)) if called == "Finding" else (None, None))
-            if called in ("append", "extend") and where in APPENDING:
+            if called in ("append", "extend") and where in LISTING:
                 code, sentence = None, 0
             if sentence is None:
                 continue

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What does this Aether call that, and at which path? One module per dialect.
+"""The names and paths of each API that an Aether may have, one module per dialect.
 
 A dialect is a module with ``NAME``, what it can tell (``HAS_LIFECYCLE``, ``HAS_LEADER``, ``HAS_LISTS``, ``HAS_IDS``) and do
 (``CAN_ACTIVATE``, ``CAN_SCALE``, ``CAN_APPLY`` blueprints, ``CAN_STORE`` artifacts, ``COMMANDS`` by its own program),

@@ -4,7 +4,7 @@
 
 """Is this node a member, gone, or connected? Waits until it is, says who still lacks it or holds it.
 
-A started node is judged by its own state (docs/product.md 2): ready and healthy proves nothing. What a stop
+What counts is the state that a started node shows itself (docs/product.md 2): ready and healthy proves nothing. What a stop
 and a start would mend is told apart (``needs_restart``) from what it would not.
 """
 
