@@ -10,3 +10,4 @@ from ..plugin_utils.door import OperationAction
 
 class ActionModule(OperationAction):
     operation = config_check
+    searched = ("tls_key",)

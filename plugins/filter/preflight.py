@@ -11,6 +11,7 @@ import os
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.config_rules import secret_findings
+from ..module_utils.minting import AUTHORITY_KEY, open_keys
 from ..module_utils.preflight import reach_targets
 from .members import DEFAULT_PORTS
 
@@ -64,7 +65,8 @@ def _wants(host, variables):
 
 def _secrets(variables):
     """What is wrong with the secrets, as sentences: judged here, so that no module and no cache gets them to see."""
-    own_ca = str(variables.get("aether_tls_own_ca") or "")
+    own_ca, node_key = str(variables.get("aether_tls_own_ca") or ""), str(variables.get("aether_tls_key") or "")
+    authority_key = os.path.join(os.path.expanduser(own_ca), AUTHORITY_KEY)
     return secret_findings({
         "api": variables.get("aether_api"),
         "tls": boolean(variables.get("aether_tls") or False, strict=False),
@@ -72,7 +74,8 @@ def _secrets(variables):
         "api_keys": variables.get("aether_api_keys"),
         "tls_files": [variables.get(name) for name in FILES],
         "own_ca": own_ca,
-        "own_ca_missing": not os.path.isfile(os.path.join(os.path.expanduser(own_ca), "ca.key")),
+        "own_ca_missing": not os.path.isfile(authority_key),
+        "open_keys": open_keys([node_key if "-----BEGIN" not in node_key else None, variables.get("aether_client_key"), authority_key if own_ca else None]),
     })
 
 

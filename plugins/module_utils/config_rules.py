@@ -150,8 +150,10 @@ def secret_findings(config: Mapping[str, Any]) -> List[str]:
     """What is wrong with TLS and keys (docs/product.md 7 and 10). No sentence has a secret in it."""
     tls, secret, keys = bool(config.get("tls")), config.get("cluster_secret") or "", config.get("api_keys") or []
     files, own_ca = [f for f in config.get("tls_files") or [] if f], config.get("own_ca") or ""
+    found = []
+    for path, mode in sorted((config.get("open_keys") or {}).items()):
+        found.append("%s has a private key and is open to others than its owner (mode %s): chmod 600 it, or encrypt it with ansible-vault." % (path, mode))
     if config.get("api") == "runbook":
-        found = []
         if secret or keys:
             found.append(
                 "aether_cluster_secret and aether_api_keys are for the API v1 alone: the nodes of the API of the runbook know neither. Take them out; TLS is"
@@ -168,7 +170,6 @@ def secret_findings(config: Mapping[str, Any]) -> List[str]:
                 % len(files)
             )
         return found
-    found = []
     if files or own_ca:
         found.append(
             "aether_tls_own_ca, aether_tls_ca, aether_tls_cert or aether_tls_key are given: the product checks such files and then ignores them. Take them out;"

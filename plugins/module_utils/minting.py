@@ -13,9 +13,10 @@ from __future__ import annotations
 import datetime
 import os
 import ssl
+import stat
 import tempfile
 import time
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 from .model import AetherError
 
@@ -37,6 +38,8 @@ AUTHORITY = "Aether Cluster CA"
 CLIENT = "pragmatica.aether"
 LIFE = datetime.timedelta(hours=1)
 DAY = 86400
+AUTHORITY_KEY = "ca.key"  # in the folder of a private authority
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 SOON = 30 * DAY  # a certificate in a file is to be replaced so long before its end, or in the last third of its time where that is shorter
 CLOCKS = datetime.timedelta(minutes=5)  # by so much the clock of a node may be behind
 
@@ -116,6 +119,20 @@ def by_hand(times: Optional[Tuple[float, float]]) -> Dict[str, Any]:
     left = int(end - time.time())
     ends = datetime.datetime.fromtimestamp(end, datetime.timezone.utc).isoformat().replace("+00:00", "Z")
     return {"renewal": "DUE" if left < min(SOON, (end - begin) / 3) else "BY_HAND", "expires_at": ends, "seconds_left": left, "last_renewal": None}
+
+
+def open_keys(paths: Iterable[Optional[str]]) -> Dict[str, str]:
+    """Path -> mode, such as ``0644``, of the files here that have a private key in clear and let anybody but their owner in; what cannot be read is left out."""
+    found = {}
+    for path in filter(None, paths):
+        try:
+            with open(os.path.expanduser(path), "rb") as file:
+                text, mode = file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        except OSError:
+            continue  # whoever needs it says so
+        if mode & OTHERS and b"PRIVATE KEY-----" in text and b"ENCRYPTED" not in text:
+            found[path] = "%04o" % mode
+    return found
 
 
 def times_of(path: str) -> Optional[Tuple[float, float]]:

@@ -63,10 +63,16 @@ options:
     type: bool
     default: false
   tls_files:
-    description: The certificate of the authority, the node's own and its key, which only O(api=runbook) uses.
+    description: Which are given of the certificate of the authority, the node's own and its key, which only O(api=runbook) uses. Their names, or their paths.
     type: list
-    elements: path
+    elements: str
     default: []
+  tls_key:
+    description:
+      - The file of the node's key where the task runs. When others than its owner may read it, that is a finding; not when C(ansible-vault) has encrypted it.
+      - So is such a O(client_key), and such a key of the authority in O(own_ca).
+    type: path
+    default: ""
   own_ca:
     description: The folder of a private authority that takes their place.
     type: path

@@ -9,9 +9,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.pragmatica.aether.plugins.filter.preflight import preflight_hosts
 from ansible_collections.pragmatica.aether.plugins.module_utils.config_rules import secret_findings
-from ansible_collections.pragmatica.aether.plugins.module_utils.operations import plan_info
-from fakes import run
+from ansible_collections.pragmatica.aether.plugins.module_utils.minting import open_keys
+from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations import config_check, plan_info
+from fakes import parameters, run
 from hypothesis import given
 from hypothesis import strategies as st
 from simnode.testing import SimCluster
@@ -39,6 +42,8 @@ def test_what_is_right(config):
     ({"own_ca": "/authority"}, ["checks such files and then ignores them"]),
     ({"api": "runbook", "tls": True, "own_ca": "/authority", "tls_files": ["ca", "cert", "key"]}, ["both given"]),
     ({"api": "runbook", "tls": True, "own_ca": "/authority", "own_ca_missing": True}, ["ansible-playbook pragmatica.aether.authority"]),
+    ({"open_keys": {"node.key": "0644"}}, ["node.key has a private key and is open to others than its owner (mode 0644): chmod 600 it"]),
+    ({"api": "runbook", "open_keys": {"node.key": "0644"}}, ["node.key has a private key"]),
     ({"api_keys": [ADMIN, ADMIN]}, ["aether_api_keys[2]: the key stands there twice"]),
     ({"api_keys": [dict(ADMIN, role="OPERATOR")]}, ["none with the role ADMIN"]),
     ({"api": "runbook", "cluster_secret": SECRET, "tls": True, "tls_files": ["ca", None, ""]}, ["for the API v1 alone", "and 1 of aether_tls_ca"]),
@@ -53,6 +58,37 @@ def test_no_sentence_has_a_secret_in_it(secret, keys, tls, api):
     said = " ".join(secret_findings({"api": api, "tls": tls, "cluster_secret": secret, "api_keys": keys}))
     fixed = " ".join(secret_findings({"api": api, "tls": tls, "cluster_secret": "\0" * len(secret), "api_keys": [dict(k, key="\0" * len(k["key"])) for k in keys]}))
     assert all(s not in said or s in fixed for s in [secret] + [k["key"] for k in keys])
+
+
+def test_a_key_in_clear_is_for_its_owner_alone(tmp_path):
+    texts = {
+        "mine": ("-----BEGIN EC PRIVATE KEY-----\nMHc=\n", 0o600), "groups": ("-----BEGIN PRIVATE KEY-----\nMHc=\n", 0o640), "everybodys": ("-----BEGIN EC PRIVATE KEY-----\nMHc=\n", 0o644),
+        "encrypted": ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMHc=\n", 0o644), "vault": ("$ANSIBLE_VAULT;1.1;AES256\n3330\n", 0o644), "certificate": ("-----BEGIN CERTIFICATE-----\nMHc=\n", 0o644),
+    }
+    for name, (text, mode) in texts.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(mode)
+    paths = [str(tmp_path / name) for name in [*texts, "missing"]]
+    assert open_keys([None, "", *paths]) == {str(tmp_path / "groups"): "0640", str(tmp_path / "everybodys"): "0644"}
+
+
+@pytest.mark.parametrize("variables", [{"aether_tls_key": "PATH"}, {"aether_client_key": "PATH"}, {"aether_tls_own_ca": "FOLDER"}])
+def test_a_key_that_is_open_to_others_is_found_by_preflight_and_before_a_configuration_is_written(tmp_path, variables):
+    key = tmp_path / "ca.key"
+    key.write_text("-----BEGIN PRIVATE KEY-----\nMHc=\n")
+    key.chmod(0o644)
+    given = {name: value.replace("PATH", str(key)).replace("FOLDER", str(tmp_path)) for name, value in variables.items()}
+    wants = preflight_hosts({"n1": dict(given, aether_api="runbook", aether__wants={"id": "n1"})}, ["n1"], ["n1"])[0]["wants"]
+    assert any("%s has a private key and is open" % key in sentence for sentence in wants["secrets"])
+    options = {name.replace("aether_", "").replace("tls_own_ca", "own_ca"): value for name, value in given.items()}
+    with pytest.raises(AetherError, match="has a private key and is open"):
+        config_check.run(parameters(config_check, node_id="n1", peers=["10.0.0.2:8090"], api="runbook", **options), None)
+
+
+def test_a_key_in_a_variable_is_not_taken_for_a_path():
+    pem = "-----BEGIN PRIVATE KEY-----\nMHc=\n"
+    entry = preflight_hosts({"n1": {"aether_api": "runbook", "aether_tls": True, "aether_tls_key": pem, "aether_tls_cert": "c", "aether_tls_ca": "a", "aether__wants": {}}}, ["n1"], ["n1"])[0]
+    assert entry["wants"]["secrets"] == [] and "MHc=" not in str(entry)
 
 
 def test_a_key_that_may_too_little_is_found_before_anything_is_touched():

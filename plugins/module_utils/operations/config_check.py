@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Dict
 
 from ..config_rules import check
+from ..minting import AUTHORITY_KEY, open_keys
 from ..model import AetherError
 
 KEY_SPEC = dict(key=dict(type="str", required=True, no_log=True), name=dict(type="str", required=True), role=dict(type="str", default="VIEWER"))
@@ -26,7 +28,8 @@ ARGUMENT_SPEC = dict(
     running_lists=dict(type="dict", default={}),
     leaving=dict(type="list", elements="str", default=[]),
     tls=dict(type="bool", default=False),
-    tls_files=dict(type="list", elements="path", default=[]),
+    tls_files=dict(type="list", elements="str", default=[]),
+    tls_key=dict(type="path", default="", no_log=False),
     own_ca=dict(type="path", default=""),
     api_keys=dict(type="list", elements="dict", default=[], no_log=False, options=KEY_SPEC),
 )
@@ -36,7 +39,8 @@ NEEDS_CLUSTER = False
 
 def run(params: Dict[str, Any], session) -> Dict[str, Any]:
     """Raises AetherError (kind ``bad_config``) with all findings at once."""
-    findings = check(params)
+    own_ca = os.path.join(params["own_ca"], AUTHORITY_KEY) if params["own_ca"] else None
+    findings = check(dict(params, open_keys=open_keys([params["tls_key"], params.get("client_key"), own_ca])))
     if findings:
         raise AetherError(
             "bad_config", "The configuration of %s is refused, nothing was written: %s" % (params["node_id"], " ".join(findings)), findings=findings
