@@ -9,7 +9,6 @@ A module file holds its documentation and one call of :func:`run_module`.
 
 from __future__ import annotations
 
-import sys
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
@@ -27,7 +26,7 @@ def run_module(operation) -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if needs_cluster and HTTPX_ERROR is not None:
         module.fail_json(
-            msg="%s Interpreter: %s." % (missing_required_lib("httpx"), sys.executable),
+            msg=missing_required_lib("httpx") + ".",  # it names the interpreter
             exception="".join(traceback.format_exception(type(HTTPX_ERROR), HTTPX_ERROR, HTTPX_ERROR.__traceback__)),
         )
     try:

@@ -104,6 +104,11 @@ class Result:
         return found
 
     @property
+    def deprecations(self) -> List[str]:
+        """Whatever Ansible says is on its way out; in these plays everything that uses it is ours."""
+        return [line for line in self.output.splitlines() if line.startswith("[DEPRECATION WARNING]")]
+
+    @property
     def text(self) -> str:
         """The output without line breaks that only wrap it."""
         return " ".join(self.output.split())
@@ -200,6 +205,7 @@ class Lab:
         result = Result(name, done.returncode, done.stdout, time.monotonic() - start)
         self.results.append(result)
         print("    %s %s ended with %d after %.0f s" % (name, " ".join(arguments), result.code, result.seconds), flush=True)
+        assert result.deprecations == []
         if ok is not None:
             assert (result.code == 0) is ok, result.tail()
         return result
@@ -222,6 +228,7 @@ class Lab:
         result = Result(name, process.returncode, "".join(output), time.monotonic() - start)
         self.results.append(result)
         print("    %s, met at '%s', ended with %d after %.0f s" % (name, line, result.code, result.seconds), flush=True)
+        assert result.deprecations == []
         return result
 
     @staticmethod
@@ -235,7 +242,7 @@ class Lab:
 
     def environment(self) -> Dict[str, str]:
         """What an interrupted drain leaves lies in the lab's own folder; ``more`` goes on top."""
-        return dict(os.environ, XDG_STATE_HOME=str(self.folder / "state"), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_INJECT_FACT_VARS="false", PYTHONUNBUFFERED="1", **self.more)
+        return dict(os.environ, XDG_STATE_HOME=str(self.folder / "state"), ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1", ANSIBLE_INJECT_FACT_VARS="false", ANSIBLE_DEPRECATION_WARNINGS="true", PYTHONUNBUFFERED="1", **self.more)
 
     # what the test does to it
 

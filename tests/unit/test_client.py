@@ -2,15 +2,24 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The client against a transport that answers what the test says: no network."""
+"""The client against a transport that answers what the test says, without a network but for the last test."""
 
 from __future__ import annotations
+
+import http.server
+import json
+import threading
 
 import httpx
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils import client as client_module
 from ansible_collections.pragmatica.aether.plugins.module_utils.client import Client, EndpointTrouble, parse_endpoints
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations import quorum_check
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations.session import Session
+from ansible_collections.pragmatica.aether.plugins.module_utils.quorum import judge
+from builders import member
+from fakes import parameters, spoken
 
 N1 = parse_endpoints(["n1=http://n1:8080"])
 
@@ -206,3 +215,57 @@ def test_certificates_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(AetherError) as caught:
         Client(parse_endpoints(["https://h:1"]), ca_path=str(tmp_path / "missing.pem"))
     assert "'ca_path'" in caught.value.message
+
+
+class Listening(http.server.ThreadingHTTPServer):
+    """Members on loopback that say a view each; counts the connections, and answers nobody until all of them have been asked."""
+
+    daemon_threads = True
+
+    def __init__(self, view, everybody):
+        self.said, self.everybody, self.connections, self.asked = spoken(view), everybody, 0, []
+        super().__init__(("127.0.0.1", 0), Answering)
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def get_request(self):
+        self.connections += 1
+        return super().get_request()
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        status, document = self.server.said[self.path]
+        try:
+            self.server.everybody.wait(10)
+        except threading.BrokenBarrierError:
+            status = 500
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *unused):
+        pass
+
+
+def test_all_members_are_asked_at_the_same_time_and_over_connections_that_are_kept():
+    """One after the other, the first would wait for the others in vain. A connection each does for all the questions of all the observations."""
+    ids = ["n1", "n2", "n3"]
+    everybody = threading.Barrier(len(ids))
+    servers = [Listening(member(i, ids), everybody) for i in ids]
+    try:
+        endpoints = ["%s=http://127.0.0.1:%d" % (i, s.server_port) for i, s in zip(ids, servers)]
+        with Session(parameters(quorum_check, endpoints=endpoints, api="v1", read_timeout=20.0)) as session:
+            for _time in range(3):
+                assert judge(session.observe()).reasons == ()
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+    assert [len(s.asked) for s in servers] == [21, 21, 21]
+    assert [s.connections for s in servers] == [1, 1, 1]

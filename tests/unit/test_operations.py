@@ -64,7 +64,8 @@ def test_a_member_down_keeps_the_majority_but_not_completeness(three, check_mode
 
 def test_a_hanging_member_is_told_from_one_that_is_down(three):
     three.freeze("n3")
-    assert "hanging" in refused(quorum_check, three, require="complete").data["codes"]
+    (reason,) = refused(quorum_check, three, require="complete").data["reasons"]
+    assert reason["code"] == "hanging" and reason["sentence"].startswith("n3: %s accepts connections but did not answer /" % three.endpoints["n3"])
     assert run(quorum_check, three)["quorum"]["have"] == 2
 
 
@@ -87,7 +88,10 @@ def test_the_last_survivor_says_it_is_well_and_is_not_believed(three):
 def test_a_cut_member_and_waiting_until_it_is_back(three):
     three.cut(["n3"], ["n1", "n2"])
     three.wait(lambda: three.get("n1", "/api/health")["nodeCount"] == 2, "n3 dropped")
-    assert {"split_views", "no_quorum", "not_ready"} & set(refused(quorum_check, three, require="complete").data["codes"])
+    three.wait(lambda: not {"n1", "n2"} & {e["nodeId"] for e in three.get("n3", "/api/nodes/lifecycle")}, "n3 alone")
+    error = refused(quorum_check, three, require="complete")
+    assert {(r["code"], r["node"]) for r in error.data["reasons"]} == {("not_ready", "n3"), ("no_state", "n3")}
+    assert "n3 answers but is not ready. n3 is up but without state: it lacks n1 in its lifecycle list, n2 in its lifecycle list, " in error.message
     three.heal()
     assert run(quorum_check, three, require="complete", timeout=20, stable_for=0.3)["waited"]["polls"] >= 2
 
@@ -109,6 +113,17 @@ def test_keys_missing_and_wrong():
         missing, wrong = refused(quorum_check, cluster), refused(quorum_check, cluster, api_key="tremendous")
         assert "needs an API key" in missing.message and "refuses the API key" in wrong.message
         assert "unauthorized" in missing.data["codes"] and "tremendous" not in str(wrong.data) + wrong.message
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_key_missing_or_wrong_at_one_endpoint(three, check_mode):
+    three.nodes["n2"].settings.keys = {"sesame": "ADMIN"}
+    for key, sentence in ((None, "needs an API key (401: X-API-Key header required)"), ("tremendous", "refuses the API key (403: Invalid API key)")):
+        error = refused(quorum_check, three, require="complete", api_key=key, check_mode=check_mode)
+        (reason,) = error.data["reasons"]
+        assert (reason["code"], reason["node"]) == ("unauthorized", "n2")
+        assert reason["sentence"] == "n2: %s %s; set 'api_key' or AETHER_API_KEY." % (three.endpoints["n2"], sentence)
+    assert "complete" in run(quorum_check, three, require="complete", api_key="sesame", timeout=10, check_mode=check_mode)["msg"]
 
 
 def test_names_that_are_not_voters_are_refused(three):
