@@ -40,7 +40,7 @@ def _entry(host, variables, in_play):
         "host": host,
         "in_play": in_play,
         "unreachable": str(look.get("msg", "")) if look.get("unreachable") else "",
-        "wants": dict(_wants(host, variables), secrets=_secrets(variables)),
+        "wants": dict(_wants(host, variables), secrets=_secrets(variables), tls=boolean(variables.get("aether_tls") or False, strict=False)),
         "facts": look if seen else None,
     }
     if seen:

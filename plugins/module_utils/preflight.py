@@ -97,12 +97,18 @@ def _target(entry, port, method):
 
 
 def judge(
-    entries: Sequence[Mapping[str, Any]], allow_even: bool = False, leaving: Sequence[str] = (), accept: Sequence[str] = (), retired: int = 0
+    entries: Sequence[Mapping[str, Any]],
+    allow_even: bool = False,
+    leaving: Sequence[str] = (),
+    accept: Sequence[str] = (),
+    retired: int = 0,
+    access: Iterable[Finding] = (),
 ) -> List[Finding]:
     """All findings, errors first. ``leaving``: ids that are taken out and count as voters no more; ``accept``: codes whose errors
-    are only warnings; ``retired``: how many voters there are besides that do not run and stay in every list.
+    are only warnings; ``retired``: how many voters there are besides that do not run and stay in every list; ``access``: what the nodes that
+    run have themselves against being asked.
     """
-    found: List[Finding] = []
+    found: List[Finding] = list(access)
     found.extend(_presence(entries))
     found.extend(_ids(entries))
     found.extend(_voters(entries, allow_even, leaving, retired))
@@ -116,6 +122,10 @@ def judge(
     found.extend(_jars(entries))
     found = [_accepted(f) if f.level == ERROR and f.code in accept else f for f in found]
     return sorted(found, key=lambda f: LEVELS.index(f.level))
+
+
+def not_asked(why: str) -> Finding:
+    return Finding("not_judged", NOTE, "", "What the nodes that run let the plays do was not judged: %s" % why)
 
 
 def _accepted(finding: Finding) -> Finding:

@@ -11,8 +11,8 @@ short_description: Judge whether hosts are ready for a cluster, all findings at 
 version_added: 0.1.0
 description:
   - Compares what the inventory wants with what the hosts showed, and says of everything that is wrong what to do about it.
-  - Asks no cluster and changes nothing. Role C(aether_preflight) gathers what it needs.
-  - It takes no connection, so that it is not in the action group C(aether), whose defaults an inventory with mistakes can break.
+  - Changes nothing, and asks a cluster only with O(key_role). Role C(aether_preflight) gathers what it needs.
+  - Whom to ask comes from O(hosts). It is not in the action group C(aether), whose defaults an inventory with mistakes can break.
 options:
   hosts:
     description: One dictionary per host, as the filter P(pragmatica.aether.preflight_hosts#filter) puts them together.
@@ -33,6 +33,14 @@ options:
     type: list
     elements: str
     default: []
+  key_role:
+    description:
+      - The role that O(api_key) must have for what plays will write. Nodes that run are asked whether they let the plays in and the key do that, by requests
+        that change nothing.
+      - V(VIEWER) asks nobody.
+    type: str
+    choices: [VIEWER, OPERATOR, ADMIN]
+    default: VIEWER
   on_errors:
     description: V(report) ends well, with RV(ready) false.
     type: str

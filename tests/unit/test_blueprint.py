@@ -207,6 +207,28 @@ def test_refusals_read_the_same_in_check_mode_and_touch_nothing(three, options, 
     assert real.data["result"]["actions"] == [] and shown(three)[CART][0] == 2 and ids(three) == [ID]
 
 
+def test_a_key_that_may_too_little_is_refused_before_anything_is_touched():
+    """Scaling takes the role OPERATOR, whole blueprints take ADMIN (docs/product.md 7)."""
+    keys = {"reading-key-000000": "VIEWER", "drain-key-00000000": "OPERATOR", "admin-key-00000000": "ADMIN"}
+    with SimCluster(3, api_keys=keys) as cluster:
+        cluster.key = "admin-key-00000000"
+        cluster.start_all()
+        scaling, another = {"artifact": CART, "instances": 3}, {"content": toml(cart=(1, 1))}
+        assert applied(cluster, api_key="admin-key-00000000", content=toml(cart=(2, 1)))["changed"]
+        before = {n: node.store.entries.copy() for n, node in cluster.nodes.items()}
+        for key, request, role in (
+            ("reading-key-000000", scaling, "OPERATOR"), ("reading-key-000000", another, "ADMIN"), ("drain-key-00000000", another, "ADMIN"),
+            ("drain-key-00000000", {"state": "absent", "id": ID}, "ADMIN"),
+        ):
+            for check_mode in (True, False):
+                error = refused(cluster, api_key=key, check_mode=check_mode, **request)
+                assert error.kind == "refused" and [r["code"] for r in error.data["refusals"]] == ["key"] and "the role %s: n" % role in error.message, error.message
+        assert not applied(cluster, api_key="reading-key-000000", content=toml(cart=(2, 1)))["changed"]  # where nothing differs nothing is asked for
+        assert {n: node.store.entries for n, node in cluster.nodes.items()} == before
+        assert applied(cluster, api_key="drain-key-00000000", **scaling)["changed"]
+        assert applied(cluster, api_key="admin-key-00000000", state="absent", id=ID)["changed"]
+
+
 def test_what_is_allowed_is_done(three):
     given(three, cart=(2, 1), shop=(3, 2))
     wide = applied(three, artifact=CART, instances=5, allow_unplaceable=True)

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 from ansible_collections.pragmatica.aether.plugins.filter.preflight import preflight_hosts, preflight_targets, preflight_unanswered
@@ -23,9 +24,10 @@ from ansible_collections.pragmatica.aether.plugins.module_utils.model import Aet
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import preflight as operation
 from ansible_collections.pragmatica.aether.plugins.module_utils.ports import named_ports
 from ansible_collections.pragmatica.aether.plugins.module_utils.preflight import ERROR, NOTE, WARNING, judge, lines, reach_findings, reach_targets
+from fakes import parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simnode.testing import free_ports
+from simnode.testing import SimCluster, free_ports
 
 MODULES = "ansible_collections.pragmatica.aether.plugins.modules."
 
@@ -331,7 +333,7 @@ def test_a_sound_cluster_of_any_shape_has_no_errors(data):
 
 
 def params(entries, **changes):
-    return dict(dict(hosts=entries, allow_even=False, leaving=[], accept=[], retired=[], on_errors="fail"), **changes)
+    return parameters(operation, **dict(dict(hosts=entries, retired=[], connect_timeout=0.5, read_timeout=0.7), **changes))
 
 
 def test_the_operation_reads_the_jar_and_fails_with_everything(tmp_path):
@@ -347,6 +349,32 @@ def test_the_operation_reads_the_jar_and_fails_with_everything(tmp_path):
     good = open_network([entry("n%d" % i, jar=str(jar), jar_sha256=hashlib.sha256(b"jar").hexdigest()) for i in (1, 2, 3)])
     assert operation.run(params(good), None)["ready"] is True
     json.dumps(report)
+
+
+def test_nodes_that_run_say_what_the_key_may_do():
+    keys = {"reading-key-000000": "VIEWER", "drain-key-00000000": "OPERATOR", "admin-key-00000000": "ADMIN"}
+    with SimCluster(3, api_keys=keys) as cluster:
+        cluster.key = "admin-key-00000000"
+        cluster.start_all()
+        places = {n: urlsplit(url) for n, url in cluster.endpoints.items()}
+        running = [entry(n, address=p.hostname, management_port=str(p.port), facts=dict(active=True, node_id=n)) for n, p in places.items()]
+        before = {n: node.store.entries.copy() for n, node in cluster.nodes.items()}
+
+        def codes(entries=running, **changes):
+            result = operation.run(params(entries, on_errors="report", **changes), None)
+            assert not any(key in str(result) for key in keys)
+            return [f["code"] for f in result["findings"] if f["code"] in ("key", "unauthorized", "tls") or f["message"].startswith("What the nodes")]
+
+        for key, role, said in (
+            ("reading-key-000000", "OPERATOR", ["key"]), ("drain-key-00000000", "OPERATOR", []), ("drain-key-00000000", "ADMIN", ["key"]), ("admin-key-00000000", "ADMIN", []),
+            ("reading-key-000000", "VIEWER", []), ("no-key-of-theirs-0", "OPERATOR", ["unauthorized"] * 3), (None, "OPERATOR", ["unauthorized"] * 3),
+        ):
+            assert codes(key_role=role, api_key=key) == said, (key, role)
+        secure = [dict(e, wants=dict(e["wants"], tls=True)) for e in running]
+        assert codes([entry("n1", facts=dict(active=False))], key_role="ADMIN", api_key="reading-key-000000") == []  # nobody there to ask
+        assert codes(running, key_role="OPERATOR", api_key="admin-key-00000000", cluster_secret="a secret", ca_path="both") == []  # plain HTTP needs none of them
+        assert codes(secure, key_role="OPERATOR", cluster_secret="a secret", ca_path="both") == ["not_judged"]
+        assert {n: node.store.entries for n, node in cluster.nodes.items()} == before
 
 
 def test_the_filter_puts_together_what_there_is():

@@ -233,11 +233,27 @@ def test_tls_that_never_forms():
 
 
 def test_a_renewal_that_does_not_come_is_marked():
-    good, late = {"node": "n1", "seconds_left": 500000, "renewal": "HEALTHY"}, {"node": "n2", "seconds_left": 100000, "renewal": "FAILED"}
-    assert certificate_lines([]) == certificate_lines([{"node": "n1", "renewal": "NOT_CONFIGURED"}]) == []
-    assert certificate_lines([good]) == ["TLS; certificates are good for n1 5.8 days"]
-    lines = certificate_lines([good, late])
-    assert len(lines) == 2 and "The certificate of n2 should have been renewed" in lines[1]
+    """n1's is as it should be, n2's nears its end with nobody saying why, n3's could not be renewed."""
+    with SimCluster(3, secret=SECRET) as cluster:
+        cluster.start("n1")
+        cluster.start("n2", certificate_days=2.5)
+        cluster.start("n3", renewal_fails=True)
+        cluster.wait(lambda: all(cluster.request("GET", n, "/health/ready")[0] == 200 for n in cluster.ids), "the nodes to be ready")
+        result = run(info, cluster, cluster_secret=SECRET, gather=["certificate"])
+        told = [(c["node"], c["renewal"], round(c["seconds_left"] / 86400, 1)) for c in result["document"]["certificate"]]
+        assert told == [("n1", "HEALTHY", 7.0), ("n2", "HEALTHY", 2.5), ("n3", "FAILED", 7.0)]
+        assert any(line.startswith("TLS; certificates are good for n1 7.0 days, n2 2.5 days, n3 7.0 days") for line in result["table"])
+        assert [line[:80] for line in result["table"] if "should have been renewed" in line] == [
+            "- The certificate of n2 should have been renewed by itself (it says HEALTHY); lo", "- The certificate of n3 should have been renewed by itself (it says FAILED); loo",
+        ]
+
+
+def test_a_certificate_that_has_ended_is_said_to_have():
+    with SimCluster(1, secret=SECRET) as cluster:
+        cluster.start("n1", certificate_days=-1)
+        url, said = cluster.endpoints["n1"], []
+        cluster.wait(lambda: said.append(trouble(url, cluster_secret=SECRET)) or said[-1].kind == "tls", "n1 to listen")
+        assert "its certificate is out of its time" in said[-1].text
 
 
 def test_the_end_of_a_certificate_in_a_file(node, tmp_path):
@@ -258,6 +274,7 @@ def test_the_end_of_a_certificate_in_a_file(node, tmp_path):
 
 def test_a_certificate_in_a_file_that_is_near_its_end_is_marked():
     due, fine = {"seconds_left": 100000, "renewal": "DUE", "expires_at": "2027-01-01T00:00:00Z"}, {"seconds_left": 100000, "renewal": "BY_HAND", "expires_at": "2027-01-01T00:00:00Z"}
+    assert certificate_lines([]) == certificate_lines([{"node": "n1", "renewal": "NOT_CONFIGURED"}]) == []
     assert certificate_lines([dict(fine, node="n1")], [dict(fine, file="own.pem")]) == ["TLS; certificates are good for n1 1.2 days", "Our own are good for own.pem 1.2 days"]
     lines = certificate_lines([dict(fine, node="n1"), dict(due, node="n2")], [dict(due, file="own.pem")])
     assert len(lines) == 4 and "of n2 ends 2027-01-01T00:00:00Z" in lines[2] and "aether_tls_cert" in lines[2] and "in own.pem ends" in lines[3] and "authority" in lines[3]

@@ -23,7 +23,7 @@ from ..placement import layout, witnesses
 from ..slices import ALLOWABLE, Blueprint, Document, Plan, Slice
 from ..waiting import SOON, Waited
 from .session import Look, Session, common_result
-from .through import able, endpoint_of, write_through
+from .through import able, endpoint_of, key_refusals, write_through
 
 SLICE_SPEC = dict(
     artifact=dict(type="str", required=True),
@@ -235,6 +235,9 @@ class Work:
         plan = self.plan
         if plan.changes:
             slices.cluster_refusals(plan, self.look.observation, self.look.verdict, self.allowed)
+            # docs/product.md 7: scaling takes another role than whole blueprints.
+            for refusal in key_refusals("OPERATOR" if plan.step == "scale" else "ADMIN", self.session, self.look):
+                plan.refuse(refusal.code, refusal.sentence)
         if plan.step in ("apply", "replace"):
             self.look_for_artifacts()
             for sentence in self.ask_member():

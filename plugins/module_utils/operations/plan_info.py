@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 from .. import shrinking
-from ..client import Endpoint, EndpointTrouble
+from ..client import Endpoint
 from ..config_rules import KEY_ROLES
 from ..growth import Plan, Refusal, explain, plan_bootstrap, plan_grow, plan_roll
 from ..model import AetherError
 from ..quorum import are_two, runs_twice
 from .session import Look, Session, common_result
-from .through import endpoint_of
+from .through import key_refusals
 
 ARGUMENT_SPEC = dict(
     operation=dict(type="str", required=True, choices=["bootstrap", "grow", "roll", "shrink"]),
@@ -52,7 +52,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
             )
         )
     plan.refusals.extend(twin_refusals(params, session, look))
-    plan.refusals.extend(key_refusals(params, session, look))
+    plan.refusals.extend(key_refusals(params["key_role"], session, look))
     data = removal_data(plan, look) if shrink else plan_data(plan, look)
     result = common_result(session, look, plan=data, msg=" ".join(data["summary"]))
     if plan.refusals and params["on_refusal"] == "fail":
@@ -73,26 +73,6 @@ def twin_refusals(params: Dict[str, Any], session: Session, look: Look) -> List[
         if own is not None and are_two(own, view):
             found.append(Refusal("runs_twice", runs_twice(own, view).sentence))
     return found
-
-
-def key_refusals(params: Dict[str, Any], session: Session, look: Look) -> List[Refusal]:
-    """A key that may not do what will be needed is found before anything is touched, not by the first write in the middle."""
-    role, able = params["key_role"], [v for v in look.observation.answering() if v.ready]
-    if role == KEY_ROLES[0] or not params.get("api_key") or not hasattr(session.dialect, "may") or not able:
-        return []
-    try:
-        said = session.dialect.may(session.client, endpoint_of(session, look, able[0].id), role)
-    except EndpointTrouble:
-        return []  # the gates tell
-    if not said:
-        return []
-    return [
-        Refusal(
-            "key",
-            "The API key may not do what this needs, the role %s: %s says '%s'. Give a key of that role or of ADMIN as aether_api_key."
-            % (role, able[0].id, said),
-        )
-    ]
 
 
 def decide(params: Dict[str, Any], look: Look) -> Plan:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Is everything ready for a cluster on these hosts? Asks no cluster: the hosts were asked before, by modules on them."""
+"""Is everything ready for a cluster on these hosts? The hosts were asked before, by modules on them; here only nodes that run are asked, whether they let us in."""
 
 from __future__ import annotations
 
@@ -10,24 +10,31 @@ import hashlib
 import os
 from typing import Any, Dict, List
 
+from ..client import HTTPX_ERROR
+from ..config_rules import KEY_ROLES
 from ..model import AetherError
-from ..preflight import ERROR, LEVELS, judge, lines
+from ..ports import number
+from ..preflight import ERROR, LEVELS, Finding, judge, lines, not_asked
+from .session import Session
+from .through import key_refusals
 
 ARGUMENT_SPEC = dict(
     hosts=dict(type="list", elements="dict", required=True),
     allow_even=dict(type="bool", default=False),
     leaving=dict(type="list", elements="str", default=[]),
     accept=dict(type="list", elements="str", default=[]),
+    key_role=dict(type="str", choices=list(KEY_ROLES), default=KEY_ROLES[0]),
     on_errors=dict(type="str", choices=["fail", "report"], default="fail"),
 )
 
 NEEDS_CLUSTER = False
+SHUT = ("unauthorized", "tls")  # reasons of a member that runs and does not let us in
 
 
 def run(params: Dict[str, Any], session) -> Dict[str, Any]:
     """Judge what came of the looks; raises AetherError (kind ``preflight``) with all findings at once."""
     entries = with_jars(params["hosts"])
-    findings = judge(entries, params["allow_even"], params["leaving"], params["accept"], len(params["retired"] or ()))
+    findings = judge(entries, params["allow_even"], params["leaving"], params["accept"], len(params["retired"] or ()), access(params, entries))
     count = {level: sum(1 for f in findings if f.level == level) for level in LEVELS}
     counted = ", ".join("%d %s%s" % (n, level, "" if n == 1 else "s") for level, n in count.items())
     errors = [f for f in findings if f.level == ERROR]
@@ -38,6 +45,24 @@ def run(params: Dict[str, Any], session) -> Dict[str, Any]:
     if errors and params["on_errors"] == "fail":
         raise AetherError("preflight", result["msg"], result=result, codes=sorted({f.code for f in errors}), findings=result["findings"])
     return result
+
+
+def access(params: Dict[str, Any], entries: List[Dict[str, Any]]) -> List[Finding]:
+    """Whether the nodes that run let the plays in, and the key do ``key_role``'s work. Reads and a probe; with the role VIEWER nobody is asked."""
+    running = [e["wants"] for e in entries if (e.get("facts") or {}).get("active") and number(e["wants"].get("management_port"))]
+    if params["key_role"] == KEY_ROLES[0] or not running:
+        return []
+    if HTTPX_ERROR is not None:
+        return [not_asked("the Python library httpx is missing where this runs.")]
+    endpoints = ["%s=%s://%s:%s" % (w["id"], "https" if w.get("tls") else "http", w["address"], w["management_port"]) for w in running]
+    try:
+        with Session(dict(params, endpoints=endpoints, voters=[w["id"] for w in running], retired=None), check_mode=True) as session:
+            look = session.look()
+            refused = [(r.code, r.sentence) for r in look.verdict.reasons if r.code in SHUT]
+            refused += [(r.code, r.sentence) for r in key_refusals(params["key_role"], session, look)]
+    except AetherError as error:
+        return [not_asked(error.message)]
+    return [Finding(code, ERROR, "", sentence) for code, sentence in refused]
 
 
 def with_jars(entries: List[Dict[str, Any]]) -> List[Dict[str, Any]]:

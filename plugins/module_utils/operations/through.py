@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A write that any member takes: through the leader, else through one other with state and a quorum.
+"""A write that any member takes: through the leader, else through one other with state and a quorum. And, before any, whether the key may do it.
 
 An error does not mean "not applied" (docs/product.md 4): after each one the members are read, and only what they do not show is sent again.
 """
@@ -13,6 +13,8 @@ import re
 from typing import Callable, List, Sequence
 
 from ..client import Answer, Endpoint, EndpointTrouble
+from ..config_rules import KEY_ROLES
+from ..growth import Refusal
 from ..model import AetherError
 from ..placement import witnesses
 from .session import Look, Session
@@ -25,6 +27,26 @@ def endpoint_of(session: Session, look: Look, member: str) -> Endpoint:
     """The endpoint behind which ``member`` answered."""
     url = look.observation.view(member).endpoint
     return next(e for e in session.endpoints if e.url == url)
+
+
+def key_refusals(role: str, session: Session, look: Look) -> List[Refusal]:
+    """A key that may not do what will be needed is found before anything is touched, not by the first write in the middle. ``role``: of KEY_ROLES."""
+    asked = [v for v in look.observation.answering() if v.ready]
+    if role == KEY_ROLES[0] or not session.params.get("api_key") or not hasattr(session.dialect, "may") or not asked:
+        return []
+    try:
+        said = session.dialect.may(session.client, endpoint_of(session, look, asked[0].id), role)
+    except EndpointTrouble:
+        return []  # the gates tell
+    if not said:
+        return []
+    return [
+        Refusal(
+            "key",
+            "The API key may not do what this needs, the role %s: %s says '%s'. Give a key of that role%s as aether_api_key."
+            % (role, asked[0].id, said, "" if role == KEY_ROLES[-1] else " or of %s" % KEY_ROLES[-1]),
+        )
+    ]
 
 
 def able(look: Look, without: Sequence[str] = ()) -> List[str]:

@@ -481,8 +481,9 @@ class Api:
         own = self.node.certificate
         if own is None:
             return {"expiresAt": "N/A", "secondsUntilExpiry": 0, "lastRenewalAt": "N/A", "renewalStatus": "NOT_CONFIGURED"}
+        status = "FAILED" if self.node.switches.renewal_fails else "HEALTHY"
         left = int((own.expires_at - datetime.now(timezone.utc)).total_seconds())
-        return {"expiresAt": own.expires_at.isoformat(), "secondsUntilExpiry": left, "lastRenewalAt": own.renewed_at.isoformat(), "renewalStatus": "HEALTHY"}
+        return {"expiresAt": own.expires_at.isoformat(), "secondsUntilExpiry": left, "lastRenewalAt": own.renewed_at.isoformat(), "renewalStatus": status}
 
     async def set_override(self, request):
         body = self.json(request)

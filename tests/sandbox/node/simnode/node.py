@@ -245,7 +245,7 @@ class Node(asyncio.DatagramProtocol):
                 raise Exit(1, 0.5, ["The files of [tls] cannot be used: %s" % error])
         host = self.settings.peers.get(self.id, ("localhost", 0))[0]
         try:
-            self.certificate = Certificate(self.settings.secret, self.id, host)
+            self.certificate = Certificate(self.settings.secret, self.id, host, self.switches.certificate_days)
         except ImportError as error:
             raise Exit(1, 0.5, ["This simulated node needs the Python library cryptography for TLS (%s): install python3-cryptography." % error])
         return self.certificate.context

@@ -28,6 +28,8 @@ class Switches:
     counter_file: str = "/var/lib/aether/.sim-starts"
     formation: str = "default"  # default | ok | fail: do nodes that connect at the same moment find each other?
     tls_forms: bool = True  # False: nodes with TLS never find each other, as those of alpha and rc1
+    certificate_days: float = 7.0  # with TLS, until the certificate ends that the node makes itself when it starts; real days, negative for one that has ended
+    renewal_fails: bool = False  # it says that its certificate could not be renewed
     never_ready: bool = False
     boot_delay: float = 0.0  # added to the start-up time
     hang_writes: str = ""  # before | after: a write never answers, and is not / is applied

@@ -15,7 +15,7 @@ import ssl
 import tempfile
 from datetime import datetime, timedelta, timezone
 
-LIFE, RENEWED_AFTER = timedelta(days=7), timedelta(days=2.8)
+LIFE = 7.0  # days
 
 
 class Telling(ssl.SSLObject):
@@ -34,19 +34,23 @@ class Telling(ssl.SSLObject):
 
 
 class Certificate:
-    """Of one node, with the context in which it serves. ``host``: as the node stands in its list of peers. ``root``, ``chain``: PEM, the latter with the key."""
+    """Of one node, with the context in which it serves. ``host``: as the node stands in its list of peers. ``root``, ``chain``: PEM, the latter with the key.
 
-    def __init__(self, secret: str, node_id: str, host: str):
+    ``days``: until the node's own ends, before now where it is negative.
+    """
+
+    def __init__(self, secret: str, node_id: str, host: str, days: float = LIFE):
         from cryptography import x509  # only a node with TLS needs it
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec
 
         authority, authority_name = _authority(secret), _name(x509, "Aether Cluster CA")
         now = datetime.now(timezone.utc)
-        self.expires_at, self.renewed_at = now + LIFE, now
+        self.expires_at = now + timedelta(days=days)
+        self.renewed_at = min(now, self.expires_at)
 
-        def certificate(subject, public_key, *extensions):
-            builder = x509.CertificateBuilder(authority_name, subject, public_key, x509.random_serial_number(), now - timedelta(minutes=5), self.expires_at)
+        def certificate(subject, public_key, ends, *extensions):
+            builder = x509.CertificateBuilder(authority_name, subject, public_key, x509.random_serial_number(), min(now, ends) - timedelta(minutes=5), ends)
             for extension, critical in extensions:
                 builder = builder.add_extension(extension, critical)
             return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
@@ -57,10 +61,10 @@ class Certificate:
             own_host = x509.DNSName(host)
         identifier = x509.SubjectKeyIdentifier.from_public_key(authority.public_key())
         signs = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-        root = certificate(authority_name, authority.public_key(), (x509.BasicConstraints(True, None), True), (signs, True), (identifier, False))
+        root = certificate(authority_name, authority.public_key(), now + timedelta(days=LIFE), (x509.BasicConstraints(True, None), True), (signs, True), (identifier, False))
         key = ec.generate_private_key(ec.SECP256R1())
         own = certificate(
-            _name(x509, node_id), key.public_key(), (x509.BasicConstraints(False, None), True), (x509.SubjectAlternativeName([own_host]), False),
+            _name(x509, node_id), key.public_key(), self.expires_at, (x509.BasicConstraints(False, None), True), (x509.SubjectAlternativeName([own_host]), False),
             (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), False),
         )
         secret_part = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
