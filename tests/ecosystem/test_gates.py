@@ -6,13 +6,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+
 import pytest
 from environments import CORES, GATES, ROOT, Environment, core, python, requirements
+from simnode.testing import SimCluster, free_ports
 
 TARGET = "3.9"  # the oldest Python on a host
 # What ansible-test says of a machine that lacks the American locale. It is not about the collection.
 OF_THE_MACHINE = ("Using locale", "Reviewing previous 1 warning")
-STATUS = ("ansible-playbook", "-i", "inventory.yml", "pragmatica.aether.status")
+PLAY = ("ansible-playbook", "-i", "inventory.json")
+STATUS = (*PLAY, "pragmatica.aether.status")
+# Each core with the Pythons that it runs on.
+PAIRS = [(version, release) for version, (_core, *releases) in CORES.items() for release in dict.fromkeys(releases)]
+CART = "org.example:cart:1.0.0"
+SHOP = 'id = "org.example:shop:1.0.0"\n[[slices]]\nartifact = "%s"\ninstances = 2\n' % CART
+# What decides and what asks, as far as it needs neither Ansible nor a cluster.
+PURE = ("quorum", "reasons", "client", "growth", "shrinking", "placement", "config_rules", "waiting")
 IMPORTS = """
 import importlib, pathlib, sys
 names = [str(p.relative_to(sys.argv[1]).with_suffix("")).replace("/", ".") for place in ("module_utils", "modules") for p in pathlib.Path(sys.argv[1], sys.argv[2], place).rglob("*.py")]
@@ -54,11 +66,25 @@ def test_an_execution_environment_gets_the_libraries(tools, shipped):
 
 
 @pytest.fixture
-def installed(tarball, tmp_path):
-    """Called with a core: the tarball in an otherwise empty place, an inventory of one node that is not there, and how to run a command."""
+def members():
+    """Three simulated nodes on loopback with a blueprint."""
+    with SimCluster(3) as cluster:
+        cluster.start_all()
+        assert cluster.request("POST", "n1", "/api/blueprint", SHOP)[0] == 200
+        cluster.wait(lambda: active(cluster) == 2, "the slices to be active")
+        yield cluster
 
-    def made(version):
-        environment, place = core(version), tmp_path / "collections"
+
+def active(cluster):
+    return sum(i["state"] == "ACTIVE" for s in cluster.get("n1", "/api/slices")["slices"] for i in s["instances"])
+
+
+@pytest.fixture
+def installed(tarball, tmp_path):
+    """Called with a core: the tarball in an otherwise empty place, an inventory of the nodes at ``ports``, and how to run a command."""
+
+    def made(version, release, ports):
+        environment, place = core(version, release), tmp_path / "collections"
 
         def run(*words, **environ):
             # Facts are found in ansible_facts only, and a deprecation is as good as an error below.
@@ -66,28 +92,71 @@ def installed(tarball, tmp_path):
 
         code, text = run("ansible-galaxy", "collection", "install", "--offline", "-p", str(place), str(tarball))
         assert code == 0 and "WARNING" not in text, text
-        (tmp_path / "inventory.yml").write_text("aether_nodes: {hosts: {n1: {ansible_host: 127.0.0.1, aether_management_port: 1}}}", encoding="utf-8")
+        # Every host is this machine, so each has a lock of its own, and nobody is to become another user.
+        of_each = {
+            "ansible_host": "127.0.0.1", "ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "aether_lock_path": "%s/lock-{{ inventory_hostname }}" % tmp_path,
+        }
+        hosts = {node: dict(of_each, aether_cluster_port=cluster, aether_management_port=management) for node, (cluster, management) in ports.items()}
+        (tmp_path / "inventory.json").write_text(json.dumps({"aether_nodes": {"hosts": hosts}}), encoding="utf-8")
         return run
 
     return made
 
 
-@pytest.mark.parametrize("version", CORES)
-def test_it_is_installed_into_an_empty_place_and_its_plays_run_from_there(installed, version):
-    run = installed(version)
+def asking(cluster):
+    """A play that asks whether the cluster holds its majority, through both doors, and whether it could do without two of three."""
+    endpoints, shipped = {"endpoints": cluster.endpoint_list()}, {"aether_in_process": False}
+    check = "pragmatica.aether.aether_quorum_check"
+    return [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [
+        {check: dict(endpoints, require="complete", timeout=10)},
+        {check: dict(endpoints, require="complete", timeout=10), "vars": shipped},
+        {check: dict(endpoints, without=["n1", "n2"]), "register": "two", "failed_when": "two is not failed or 'would_not_survive' not in two.failure.codes"},
+    ]}]
+
+
+@pytest.mark.parametrize(("version", "release"), PAIRS)
+def test_it_is_installed_into_an_empty_place_and_its_plays_run_from_there(installed, members, tmp_path, version, release):
+    run = installed(version, release, members.ports)
     plays = sorted("pragmatica.aether." + p.stem for p in (ROOT / "playbooks").glob("*.yml"))
-    code, text = run("ansible-playbook", "--syntax-check", "-i", "inventory.yml", *plays)
+    code, text = run(*PLAY, "--syntax-check", *plays)
     assert code == 0 and "WARNING" not in text, text
     code, text = run(*STATUS)
-    assert code == 0 and "0 of 1 sound" in text and "WARNING" not in text, text
+    assert code == 0 and "3 of 3 sound, 2 needed; can lose 1; leader n1" in text and "WARNING" not in text, text
+    (tmp_path / "ask.json").write_text(json.dumps(asking(members)), encoding="utf-8")
+    code, text = run(*PLAY, "ask.json")
+    assert code == 0 and "ok=3 " in text and "WARNING" not in text, text
 
 
-def test_the_oldest_python_of_a_host_imports_everything_and_runs_a_module(installed, shipped):
-    old = Environment("python-" + TARGET, ["ansible-core", *requirements(ROOT / "requirements.txt")], python(TARGET))
-    place = shipped.parents[2]
+def test_what_is_installed_shows_the_slices_and_scales_them(installed, members):
+    run = installed(max(CORES), "", members.ports)
+    code, text = run(*PLAY, "pragmatica.aether.slices")
+    assert code == 0 and CART in text and "WARNING" not in text, text
+    for changed in (1, 0):
+        code, text = run(*PLAY, "pragmatica.aether.scale_slices", "-e", "artifact=" + CART, "-e", "instances=3")
+        assert code == 0 and sum(map(int, re.findall(r"changed=(\d+)", text))) == changed and "WARNING" not in text, text
+        assert active(members) == 3
+
+
+def test_a_role_that_is_installed_finds_the_template_of_another(installed):
+    """An added zero makes the port no number of TOML: only the file that role aether_service would write can say so."""
+    run = installed(max(CORES), "", {"n1": free_ports()})
+    given = {"aether_preflight_stop": False, "aether_preflight_listen": 2, "aether_app_http_port": "08070"}
+    code, text = run(*PLAY, "pragmatica.aether.preflight", "-e", json.dumps(given))
+    assert code == 0 and "aether.toml: " in text and "The product would drop the whole file" in text and "WARNING" not in text, text
+
+
+def test_the_oldest_python_of_a_host_imports_everything_and_runs_a_module(installed, members, shipped):
+    old = Environment("python-" + TARGET, ["ansible-core", "pytest", "pytest-timeout", "hypothesis", *requirements(ROOT / "requirements.txt")], python(TARGET))
+    place, tests = shipped.parents[2], ROOT / "tests" / "unit"
     code, text = old.run("python", "-W", "error", "-c", IMPORTS, str(place), str(shipped.relative_to(place)), cwd=place, PYTHONPATH=str(place))
     assert code == 0 and "imported by %s." % TARGET in text, text
+    # What the collection decides there, and how its client takes what it is answered.
+    files = [str(tests / ("test_%s.py" % name)) for name in PURE]
+    only = ("-c", os.devnull, "--rootdir", str(tests), "--noconftest", "-p", "no:cacheprovider", "-q")
+    code, text = old.run("python", "-m", "pytest", *only, *files, cwd=old.path, PYTHONPATH=os.pathsep.join([str(place), str(tests)]))
+    assert code == 0 and re.search(r"^\d{3,} passed", text, re.M), text[-4000:]
     # The newest core ships the module to that Python instead of running the operation in its own process.
-    run = installed(max(CORES))
+    run = installed(max(CORES), "", members.ports)
     code, text = run(*STATUS, "-e", "ansible_python_interpreter=%s" % (old.path / "bin" / "python"), "-e", "aether_in_process=false")
-    assert code == 0 and "0 of 1 sound" in text and "WARNING" not in text, text
+    assert code == 0 and "3 of 3 sound" in text and "WARNING" not in text, text

@@ -16,8 +16,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 GATES = ROOT / ".dev" / "gates"
-# Each core with a Python it supports, from the oldest to the newest that are to be had; until there is a 2.22.0 its release candidate does.
-CORES = {"2.18": ("2.18.0", "3.11"), "2.20": ("2.20.0", "3.12"), "2.21": ("2.21.0", "3.12"), "2.22": ("2.22.0rc1", "3.13")}
+# Each core, until there is a 2.22.0 its release candidate, with the oldest Python it supports and the newest it supports of those that are to be had. 2.20 and
+# 2.21 support 3.14, and 2.22 supports 3.14 and 3.15, which are not: whoever has them puts them here.
+CORES = {
+    "2.18": ("2.18.0", "3.11", "3.13"), "2.20": ("2.20.0", "3.12", "3.13"), "2.21": ("2.21.0", "3.12", "3.13"), "2.22": ("2.22.0rc1", "3.13", "3.13"),
+}
 # Of one library ansible-test wants a commit from elsewhere; the release of that name does as well.
 FROM_ELSEWHERE = re.compile(r"^([\w-]+) @ https:\S+", re.M)
 
@@ -56,8 +59,10 @@ def requirements(path):
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
 
 
-def core(version: str) -> Environment:
-    return Environment("core-" + version, ["ansible-core~=" + CORES[version][0], *requirements(ROOT / "requirements.txt")], python(CORES[version][1]))
+def core(version: str, release: str = "") -> Environment:
+    """``release``: of Python, the oldest that this core supports by default."""
+    release = release or CORES[version][1]
+    return Environment("core-%s-python-%s" % (version, release), ["ansible-core~=" + CORES[version][0], *requirements(ROOT / "requirements.txt")], python(release))
 
 
 def tools() -> Environment:
