@@ -7,17 +7,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import tempfile
 import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from ansible.parsing.vault import VaultLib, VaultSecret
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from lab import PASSPHRASE, Lab
 
 THREE, FIVE = ["n1", "n2", "n3"], ["n1", "n2", "n3", "n4", "n5"]
 SECRET, ANOTHER = "sesame-of-the-cluster-4711", "sesame-of-another-one-4712"
+VAULT_WORDS = "words-that-open-the-vault"
 
 
 @pytest.fixture(scope="module")
@@ -94,37 +99,75 @@ class Passing:
                         self.files[path, path.stat().st_mtime_ns] = path.read_bytes()
 
 
-@pytest.mark.fault("known beforehand", "the API key may not do what will be needed", play=1)
-def test_no_secret_is_left_anywhere(lab, tmp_path, monkeypatch):
-    """Everything that a run prints, logs, caches or leaves in a folder, at its most talkative; the inventory has them, and the hosts' file for root."""
-    keys = [{"key": "key-that-may-all-4711", "name": "ops", "role": "ADMIN"}, {"key": "key-that-may-read-4712", "name": "reader"}]
-    words = [SECRET, "key-that-may-all-4711", "key-that-may-read-4712"]
-    temporary = tmp_path / "tmp"
+def vaulted(text):
+    """What ansible-vault makes of a text; plays get it open with VAULT_WORDS in a file."""
+    secret = VaultSecret(VAULT_WORDS.encode())
+    return VaultLib([("default", secret)]).encrypt(text, secret)
+
+
+@pytest.fixture
+def left():
+    """A folder for what is left. Ansible has its own sockets below it, whose whole path may have 107 characters: pytest's folder is too deep for that."""
+    with tempfile.TemporaryDirectory(prefix="left-") as folder:
+        yield Path(folder)
+
+
+def talkative(lab, folder, monkeypatch, **variables):
+    """Arguments of plays that have ``variables`` from an encrypted file, say all there is to say, and leave in ``folder`` whatever they leave; its part for temporary files.
+
+    Without pipelining, as Ansible is where nobody configured it: then modules pass through temporary files.
+    """
+    temporary = folder / "tmp"
     temporary.mkdir()
     monkeypatch.setattr(lab, "more", {
-        "ANSIBLE_LOG_PATH": str(tmp_path / "log"), "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(tmp_path / "facts"),
-        "ANSIBLE_LOCAL_TEMP": str(temporary), "ANSIBLE_PIPELINING": "false", "TMPDIR": str(temporary),
+        "ANSIBLE_LOG_PATH": str(folder / "log"), "ANSIBLE_CACHE_PLUGIN": "ansible.builtin.jsonfile", "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(folder / "facts"),
+        "ANSIBLE_LOCAL_TEMP": str(temporary), "ANSIBLE_PIPELINING": "false", "ANSIBLE_SSH_PIPELINING": "false", "TMPDIR": str(temporary),
     })
-    for host in FIVE:
+    (folder / "vault.yml").write_bytes(vaulted(json.dumps(variables)))
+    (folder / "words").write_text(VAULT_WORDS)
+    for host in lab.hosts:
         lab.pool.exec(host, "touch", "/run/before")
-    with Passing(temporary) as passing:
-        result = lab.play("add_node", FIVE, "-vvvv", "--diff", aether_api_keys=keys, aether_api_key=keys[0]["key"])
-        failed = lab.play("add_node", FIVE, "-vvvv", "--diff", ok=False, aether_api_keys=keys, aether_api_key=keys[1]["key"])
-    # The key of a reader: found by asking, not by the first write in the middle.
-    assert "The API key may not do what this needs, the role OPERATOR" in failed.text and "Refused, nothing was touched" in failed.text and failed.changed == 0
-    assert len(result.output) > 100000 and (tmp_path / "log").stat().st_size > 100000 and len(passing.lines) > 100 and passing.files, "so there was something to look through"
+    return ["-vvvv", "--diff", "-e", "@%s" % (folder / "vault.yml"), "--vault-password-file", str(folder / "words")], temporary
+
+
+def nowhere(lab, folder, passing, outputs, words, at_home):
+    """None of ``words`` in anything that was printed, logged, cached, in a temporary file or a command line, on this machine or on a host; there only in ``at_home``."""
+    log = (folder / "log").read_text()
+    assert len(log) > 100000 and len(passing.lines) > 100 and passing.files, "so there was something to look through"
     for word in words:
-        for what, text in (("stdout", result.output), ("stdout", failed.output), ("log", (tmp_path / "log").read_text())):
+        for what, text in [("stdout", output) for output in outputs] + [("log", log)]:
             where = text.find(word)
             assert where < 0, (what, text[max(0, where - 300) : where].splitlines()[-1:])
         assert not [line for line in passing.lines if word.encode() in line]
         assert not [path for (path, _), content in passing.files.items() if word.encode() in content]
-        for folder in (tmp_path, lab.folder / "state", Path.home() / ".ansible", Path("/dev/shm"), Path("/var/tmp")):
-            assert not [p for p in folder.rglob("*") if p.is_file() and word.encode() in p.read_bytes()], folder
-        for host in FIVE:
-            found = lab.pool.exec(host, "sh", "-c", "find / /run /tmp /dev/shm -xdev -type f -newer /run/before -exec grep -l -e %s {} + 2>/dev/null" % word, check=False).stdout.split()
-            assert [p for p in found if p != "/etc/aether/secrets.env"] == [], (host, found)
-            assert word not in lab.pool.exec(host, "journalctl", "--no-pager").stdout
+        for place in (folder, lab.folder / "state", Path.home() / ".ansible", Path("/dev/shm"), Path("/var/tmp")):
+            assert not [p for p in place.rglob("*") if p.is_file() and word.encode() in p.read_bytes()], place
+    patterns = " ".join("-e '%s'" % word for word in words)
+    for host in lab.hosts:
+        found = lab.pool.exec(host, "sh", "-c", "find / /run /tmp /dev/shm -xdev -type f -newer /run/before -exec grep -lF %s {} + 2>/dev/null" % patterns, check=False).stdout.split()
+        assert set(found) <= set(at_home), (host, found)
+        journal = lab.pool.exec(host, "journalctl", "--no-pager").stdout
+        assert not [word for word in words if word in journal]
+
+
+@pytest.mark.fault("known beforehand", "the API key may not do what will be needed", play=1)
+def test_no_secret_is_left_anywhere(lab, left, monkeypatch):
+    """Everything that a run prints, logs, caches or leaves in a folder, at its most talkative; an encrypted file has them, and the hosts' files for root."""
+    keys = [{"key": "key-that-may-all-4711", "name": "ops", "role": "ADMIN"}, {"key": "key-that-may-read-4712", "name": "reader"}]
+    environment = {"SHOP_PASSWORD": "password-of-the-shop-4711"}
+    words = [SECRET, *(entry["key"] for entry in keys), *environment.values()]
+    arguments, temporary = talkative(lab, left, monkeypatch, vault_keys=keys, vault_environment=environment)
+    variables = {"aether_api_keys": "{{ vault_keys }}", "aether_extra_env": "{{ vault_environment }}"}
+    with Passing(temporary) as passing:
+        result = lab.play("add_node", FIVE, *arguments, aether_api_key="{{ vault_keys[0].key }}", **variables)
+        # The second as modules in processes of their own, which get their arguments in another way.
+        failed = lab.play("add_node", FIVE, *arguments, ok=False, aether_api_key="{{ vault_keys[1].key }}", aether_in_process=False, **variables)
+    # The key of a reader: found by asking, not by the first write in the middle.
+    assert "The API key may not do what this needs, the role OPERATOR" in failed.text and "Refused, nothing was touched" in failed.text and failed.changed == 0
+    for host in FIVE:
+        assert lab.pool.exec(host, "stat", "-c", "%a %U", "/etc/aether/aether.env").stdout.strip() == "600 root"
+        assert 'SHOP_PASSWORD="password-of-the-shop-4711"' in lab.pool.exec(host, "cat", "/etc/aether/aether.env").stdout.splitlines()
+    nowhere(lab, left, passing, [result.output, failed.output], words, ["/etc/aether/secrets.env", "/etc/aether/aether.env"])
 
 
 @pytest.mark.fault("the formation", "the handshake of TLS always fails")
@@ -161,6 +204,55 @@ def test_the_runbooks_api_with_a_private_authority(runbook):
     assert oct((lab.authority / "ca.key").stat().st_mode)[-4:] == "0600" and b"ENCRYPTED" in (lab.authority / "ca.key").read_bytes()
     assert "PRIVATE" not in "".join(p.read_text() for p in lab.folder.rglob("*.pem"))
     assert lab.pool.exec("n1", "curl", "-skf", "https://127.0.0.1:8080/health", check=False).returncode != 0  # no certificate shown
+
+
+def private_key():
+    """PEM of a new one."""
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+
+
+def body(pem):
+    """A line with a part of the private number in it, in either form."""
+    return pem.splitlines()[1]
+
+
+def test_no_private_key_and_no_passphrase_is_left_anywhere(runbook, left, monkeypatch):
+    """Of an authority, which is made and signs, and of nodes whose keys are given: as a variable, as a file of ansible-vault, as a file."""
+    lab, given = runbook, {host: private_key() for host in THREE}
+    files, fresh = left / "given", lab.folder / "fresh-authority"
+    files.mkdir()
+    (files / "n2.key").write_bytes(vaulted(given["n2"]))
+    plain = lab.folder / "n3.key"  # beside the folder that is looked through
+    plain.write_text(given["n3"])
+    plain.chmod(0o644)
+    paths = {"n1": given["n1"], "n2": str(files / "n2.key"), "n3": str(plain)}
+    arguments, temporary = talkative(lab, left, monkeypatch, vault_passphrase=PASSPHRASE, vault_keys=paths)
+    variables = {
+        "aether_tls_own_ca": "", "aether_tls_key": "{{ vault_keys[inventory_hostname] }}", "aether_tls_ca": str(lab.authority / "ca.pem"),
+        "aether_tls_cert": lab.pool.exec("n1", "cat", "/etc/aether/node.pem").stdout,
+    }
+    with Passing(temporary) as passing:
+        outputs = [lab.play("authority", THREE, *arguments, aether_tls_ca_passphrase="{{ vault_passphrase }}", aether_tls_own_ca=str(fresh)).output]
+        # Longer than a certificate lasts, so that all are signed anew.
+        outputs.append(lab.play("site", THREE, *arguments, aether_tls_ca_passphrase="{{ vault_passphrase }}", aether_tls_renew_days=400).output)
+        made = {host: lab.pool.exec(host, "cat", "/etc/aether/node.key").stdout for host in THREE}
+        refused = lab.play("site", THREE, *arguments, ok=False, **variables)
+        plain.chmod(0o600)
+        done = lab.play("site", THREE, *arguments, **variables)
+    assert "n3.key has a private key and is open to others than its owner (mode 0644)" in refused.text
+    assert lab.play("site", THREE, *arguments, **variables).changed == 0
+    for host in THREE:
+        assert lab.pool.exec(host, "cat", "/etc/aether/node.key").stdout == given[host]
+        assert lab.pool.exec(host, "stat", "-c", "%a %U", "/etc/aether/node.key").stdout.strip() == "400 aether"
+    words = [PASSPHRASE, *map(body, given.values()), *map(body, made.values())]
+    for folder in (fresh, lab.authority):
+        authority = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), PASSPHRASE.encode())
+        for form in (serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL):
+            words.append(body(authority.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()))
+        client = body((folder / "client.key").read_text())  # in clear on the controller, for the plays, and nowhere else
+        assert not [text for text in (*outputs, (left / "log").read_text()) if client in text]
+        assert [oct((folder / name).stat().st_mode)[-4:] for name in ("ca.key", "client.key")] == ["0600", "0600"]
+    nowhere(lab, left, passing, [*outputs, refused.output, done.output], words, ["/etc/aether/node.key"])
 
 
 @pytest.mark.fault("no play runs", "a certificate is near its end", play=4, then=5)
