@@ -130,7 +130,7 @@ class Lab:
         self.pool = sandbox.Pool("-".join(filter(None, (name, os.environ.get("PYTEST_XDIST_WORKER")))))
         self.pool.down()
         self.hosts, self.folder, self.time_factor = list(hosts), folder, time_factor
-        self.switches = dict({"time_factor": time_factor}, **switches)
+        self.switches, self.port = dict({"time_factor": time_factor}, **switches), 8080
         self.pool.up(self.hosts)
         self.formed: List[List[str]] = []
         self.names: Dict[str, str] = {}
@@ -269,11 +269,7 @@ class Lab:
 
         ``hosts`` get back the files that site.yml had written there, and are started; the others are empty again.
         """
-        self.pool.heal()
-        self.names = {}
-        shutil.rmtree(self.folder / "state", ignore_errors=True)
-        with ThreadPoolExecutor(max_workers=len(self.hosts)) as workers:
-            list(workers.map(self._wipe, self.hosts))
+        self.empty()
         for host in set(self.hosts) - set(hosts):
             self.pool.exec(host, "userdel", "aether", check=False)
         kept = KEPT % "-".join(hosts)
@@ -289,6 +285,14 @@ class Lab:
         self.wait(lambda: all(self.at_one(h, hosts) for h in hosts), "the cluster to form again")
         self.fill(hosts)
         self.wait(lambda: self.has_state(hosts[-1]), "everyone to have the blueprint")
+
+    def empty(self) -> None:
+        """No node and nothing of one on any host, but for its user; and whatever was done to the hosts is mended."""
+        self.pool.heal()
+        self.names = {}
+        shutil.rmtree(self.folder / "state", ignore_errors=True)
+        with ThreadPoolExecutor(max_workers=len(self.hosts)) as workers:
+            list(workers.map(self._wipe, self.hosts))
 
     def at_one(self, host: str, hosts: Sequence[str]) -> bool:
         """Does ``host`` see a formed cluster of all ``hosts``, led by the first of them?"""
@@ -371,7 +375,7 @@ class Lab:
             return response.read().decode()
 
     def url(self, host: str) -> str:
-        return "%s://%s:8080" % ("https" if self.tls else "http", self.ips[host])
+        return "%s://%s:%d" % ("https" if self.tls else "http", self.ips[host], self.port)
 
     def lists(self, hosts: Optional[Sequence[str]] = None) -> Dict[str, List[str]]:
         """The list that each host's node runs with, by its own word; where the API shows none, the one it will have at its next start."""
