@@ -122,7 +122,7 @@ def by_hand(times: Optional[Tuple[float, float]]) -> Dict[str, Any]:
 
 
 def open_keys(paths: Iterable[Optional[str]]) -> Dict[str, str]:
-    """Path -> mode, such as ``0644``, of the files here that have a private key in clear and let anybody but their owner in; what cannot be read is left out."""
+    """Path -> mode, such as ``0644``, of files here with a private key in clear that let others in than their owner; what cannot be read is left out."""
     found = {}
     for path in filter(None, paths):
         try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Is everything ready for a cluster on these hosts? The hosts were asked before, by modules on them; here only nodes that run are asked, whether they let us in."""
+"""Is everything ready for a cluster on these hosts? The hosts were asked before, by modules on them; here nodes that run are asked whether they let us in."""
 
 from __future__ import annotations
 
