@@ -74,7 +74,7 @@ def action(plugin, /, check_mode=False, environ=None, transport="local", become=
     task = SimpleNamespace(
         action="pragmatica.aether." + plugin.__name__.rpartition(".")[2], args=options, async_val=async_val, check_mode=check_mode, environment=[environ or {}],
     )
-    connection = SimpleNamespace(transport=transport, become=become, _shell=SimpleNamespace(tmpdir="/nowhere"))
+    connection = SimpleNamespace(transport=transport, become=become, _shell=SimpleNamespace(tmpdir="/nowhere"), option_definitions={})
     made = plugin.ActionModule(task, connection, None, None, Templar(loader=DataLoader()))
     made.shipped = []
     made._execute_module = lambda **how: made.shipped.append(how) or {"changed": False}
