@@ -122,28 +122,15 @@ def former(hostvars, hosts, node):
 
     Lists without ids name nobody: there it is every address that the inventory does not know.
     """
-    everyone = members(hostvars, hosts)
-    known = {m["socket"] for m in everyone}
-    found = set()
-    for member in everyone:
-        for peer in _peers(hostvars, member):
-            socket = peer.split(":", 1)[1] if peer.count(":") == 2 else peer
-            if socket not in known and peer in (socket, "%s:%s" % (node, socket)):
-                found.add(socket.rsplit(":", 1)[0])
-    return sorted(found)
+    return sorted({socket.rsplit(":", 1)[0] for name, socket in _unknown(hostvars, members(hostvars, hosts)) if name in ("", node)})
 
 
 def elsewhere(hostvars, hosts):
     """``ID=http://ADDRESS:PORT`` of addresses that the lists on the hosts' disks have for a node and the inventory has not; lists without ids name nobody."""
     everyone = members(hostvars, hosts)
-    known = {m["socket"] for m in everyone}
-    ports = {m["id"]: (m["endpoint"].split("=", 1)[1].split(":", 1)[0], m["management_port"]) for m in everyone}
-    found = set()
-    for peer in (p for member in everyone for p in _peers(hostvars, member) if p.count(":") == 2):
-        node, address, port = peer.split(":")
-        if node in ports and "%s:%s" % (address, port) not in known:
-            found.add("%s=%s://%s:%d" % (node, ports[node][0], address, ports[node][1]))
-    return sorted(found)
+    wanted = {m["id"]: (m["endpoint"].split("=", 1)[1].split(":", 1)[0], m["management_port"]) for m in everyone}
+    found = [(name, socket.rsplit(":", 1)[0], *wanted[name]) for name, socket in _unknown(hostvars, everyone) if name in wanted]
+    return sorted({"%s=%s://%s:%d" % (name, scheme, address, port) for name, address, scheme, port in found})
 
 
 def restarted(hostvars, hosts, token):
@@ -185,6 +172,16 @@ def jar_checksum(path):
 
 def _peers(hostvars, member):
     return _first(hostvars[member["host"]], ("aether__host",), {}).get("peers") or []
+
+
+def _unknown(hostvars, everyone):
+    """(id, empty in a list without ids; ``host:port``) of each peer on the hosts' disks at an address that the inventory does not have."""
+    sockets = {m["socket"] for m in everyone}
+    for member in everyone:
+        for peer in _peers(hostvars, member):
+            name, socket = peer.split(":", 1) if peer.count(":") == 2 else ("", peer)
+            if socket not in sockets:
+                yield name, socket
 
 
 def _first(variables, names, default):
