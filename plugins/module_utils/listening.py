@@ -20,7 +20,8 @@ import time
 
 LISTENER = "aether-listener"  # what it is called in a list of processes; 15 characters are shown
 DATAGRAM = 1200  # bytes: what QUIC needs to get through, so a path that is too narrow shows as well
-LINGER = 1.0  # seconds that it stays when everybody was heard: who missed an answer asks again, see REPEAT in aether_reach_info
+# Seconds that it stays after the last question when everybody was heard: who missed an answer asks again, five times meanwhile, see REPEAT in aether_reach_info.
+LINGER = 2.0
 
 
 def question(nonce, me, name):
@@ -105,11 +106,12 @@ def child(opened, control, nonce, seconds, askers):
 
 
 def serve(opened, control, nonce, end, askers):
-    """Answer questions with this nonce until told to stop, until ``end`` (monotonic), or until shortly after ``askers`` hosts were heard at every port."""
+    """Answer questions with this nonce until told to stop, until ``end`` (monotonic), or until ``askers`` hosts were heard at every port and ask no more."""
     arrived, streams = set(), {}
     waiting = [control] + opened
-    while time.monotonic() < end:
-        readable = select.select(waiting + list(streams), [], [], max(0.0, end - time.monotonic()))[0]
+    until = end
+    while time.monotonic() < until:
+        readable = select.select(waiting + list(streams), [], [], max(0.0, until - time.monotonic()))[0]
         for source in readable:
             if source is control:
                 # From here on the ports are free: closed before the answer that says so.
@@ -138,8 +140,8 @@ def serve(opened, control, nonce, end, askers):
                 if source in streams:
                     del streams[source]
                     source.close()
-        if len(arrived) == askers * len(opened):
-            end = min(end, time.monotonic() + LINGER)
+        if readable and len(arrived) == askers * len(opened):
+            until = min(end, time.monotonic() + LINGER)
 
 
 def hear_stream(stream, streams, nonce, arrived):

@@ -468,6 +468,20 @@ def test_a_listener_that_has_heard_everybody_ends_by_itself_and_the_next_look_wa
     free_again(ports)
 
 
+def test_a_listener_that_has_heard_everybody_stays_for_one_who_still_asks(ports):
+    """On a cable that loses packets the question arrives and the answer does not; ended by then, the listener would look like a block."""
+    first = look(ports, listen=20, askers=1)
+    call("aether_reach_info", mode="probe", me="n1", targets=with_nobodys(first, ports))
+    question = listening.question(first["nonce"], "n1", "cluster")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.settimeout(5)
+        asker.connect(("127.0.0.1", ports[0]["port"]))
+        for _again in range(4):
+            threading.Event().wait(0.4 * listening.LINGER)
+            asker.send(question)
+            assert asker.recv(2 * listening.DATAGRAM) == question
+
+
 def test_a_port_that_cannot_be_listened_on_is_named(ports):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
         bound.bind(("0.0.0.0", ports[1]["port"]))  # held, and yet no listener that could be seen
