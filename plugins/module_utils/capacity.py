@@ -311,7 +311,7 @@ def _machines(loads, profile) -> List[Finding]:
                 node, heap, machine.memory_mb,
             )
             found.append(Finding("heap_memory", CRITICAL if heap >= machine.memory_mb else WARNING, node, sentence))
-        if member.measured and machine.load / machine.cores > 1:
+        if member.measured and machine.load > machine.cores:
             sentence = "%s: %.1f processes want to run on %d cores of its host, of which the node uses %d %%." % (
                 node, machine.load, machine.cores, _percent(member.cpu),
             )
