@@ -262,7 +262,10 @@ def metrics(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
 
 
 def read_load(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
-    """What the member itself carries now, by its own word: what others have of it may be old. Milliseconds, bytes, requests per second. Raises EndpointTrouble."""
+    """What the member itself carries now, by its own word, for what others have of it may be old; bytes, requests per second, milliseconds.
+
+    Raises EndpointTrouble.
+    """
     status = json_of(client.read(endpoint, STATUS, retries=0), endpoint, STATUS, dict)
     node, requests = status.get("nodeId"), status.get("metrics") or {}
     load = json_of(client.read(endpoint, METRICS, retries=0), endpoint, METRICS, dict).get("load") or {}
