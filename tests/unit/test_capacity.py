@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from pathlib import Path
 
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils import capacity
 from ansible_collections.pragmatica.aether.plugins.module_utils.capacity import HOLD, IN, OUT, UP, Load, Machine, Sample, advise, left_with, overload
+from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations import capacity_info, plan_info, session
 from ansible_collections.pragmatica.aether.plugins.module_utils.sizing import PROFILES, usual_profile
+from fakes import parameters, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simnode.testing import SimCluster
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVELOPMENT = "development"
@@ -225,3 +230,169 @@ def test_the_usual_row_for_a_count(count, name):
 
 def test_the_thresholds_are_the_runbooks():
     assert capacity.THRESHOLDS == {"cpu.usage": (0.7, 0.9), "heap.usage": (0.8, 0.85)}
+
+
+# --- measured -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["v1", "runbook"])
+def three(request):
+    with SimCluster(3, api=request.param) as cluster:
+        cluster.start_all()
+        yield cluster
+
+
+@pytest.fixture
+def busy(three):
+    """Sets switches of members, and takes them back."""
+    plain = dict(cpu=0.4, heap=0.3, requests=0.0, request_latency=0.0, request_latency_rise=0.0, no_metrics=False, hang=False)
+    for node in three.ids:
+        three.set(node, **plain)
+    yield lambda node, **switches: three.set(node, **switches)
+    for node in three.ids:
+        three.set(node, **plain)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(session, "SECOND_LOOK", 0.05)
+
+
+def measured(cluster, **options):
+    return run(capacity_info, cluster, **dict({"window": 0.3}, **options))
+
+
+def test_members_are_measured_each_by_its_own_word(three, busy):
+    for number, node in enumerate(three.ids, 1):
+        busy(node, cpu=number / 10, heap=0.5, requests=20.0, request_latency=4.0)
+    machines = [{"node": "n1", "cores": 4, "memory_mb": 8000, "available_mb": 4096, "load": 0.5, "disk_mb": 10240}]
+    result = measured(three, machines=machines)
+    assert [(m["node"], m["cpu"], m["heap"], m["samples"], m["missed"]) for m in result["members"]] == [("n1", 0.1, 0.5, 4, 0), ("n2", 0.2, 0.5, 4, 0), ("n3", 0.3, 0.5, 4, 0)]
+    assert result["advice"]["action"] == "hold" and result["advice"]["cpu"] == 0.2 and [c["nodes"] for c in result["advice"]["carried"]] == [2, 3, 5]
+    told = [(m["requests"], m["latency"]) for m in result["members"]]
+    assert told == [(20.0, 4.0) if three.api == "v1" else (None, None)] * 3
+    first, second = (re.split(r"  +", line) for line in result["table"][1:3])
+    assert first == ["n1", "10 %", "50 %", *(["20.0/s", "4.0 ms"] if three.api == "v1" else ["-", "-"]), "4", "4.0 of 7.8 GB free", "0.50", "10.0 GB free"]
+    assert second[-4:] == ["-"] * 4 and "n = ceil(sum of cpu / 0.7) = ceil(0.60 / 0.7) = 1, rounded up to odd, at least 3, at most 7: 3" in result["table"]
+    assert "Each carries, with 2 nodes: 30 %, with 3 nodes: 20 %, with 5 nodes: 12 %" in result["table"] and not result["changed"]
+
+
+def test_busy_processors_want_more_nodes_and_a_pipeline_can_stop_at_that(three, busy):
+    for node in three.ids:
+        busy(node, cpu=0.8)
+    result = measured(three)
+    assert (result["advice"]["action"], result["advice"]["nodes"], result["advice"]["level"]) == ("scale_out", 5, "warning")
+    assert result["msg"].startswith("Scale out, from 3 to 5 nodes. n = ceil(")
+    assert measured(three, fail_on="critical")["advice"] == result["advice"]
+    with pytest.raises(AetherError) as caught:
+        measured(three, fail_on="warning")
+    assert caught.value.kind == "capacity" and caught.value.data["codes"] == ["cpu", "without_one"] and "Processors are at 80 % on average" in caught.value.message
+    assert caught.value.data["result"]["table"] == result["table"]
+    busy("n2", cpu=0.95)
+    with pytest.raises(AetherError) as caught:
+        measured(three, fail_on="critical")
+    assert "n2: its processor is at 95 %, above 90 %." in caught.value.message and "on average" not in caught.value.message
+
+
+@pytest.mark.parametrize("how, why", [(dict(no_metrics=True), "Metrics are not available"), (dict(hang=True), "did not answer"), (dict(cpu=-1.0), "does not tell its cpu.usage")])
+def test_a_member_that_tells_nothing_is_named_and_no_idle_one(three, busy, how, why):
+    for node in three.ids:
+        busy(node, cpu=0.1, heap=0.1)
+    assert measured(three, profile=DEVELOPMENT)["advice"]["action"] == "scale_in"
+    busy("n3", **how)
+    result = measured(three, profile=DEVELOPMENT)
+    third = result["members"][2]
+    assert not third["measured"] and third["cpu"] is None and why in third["trouble"]
+    assert result["advice"]["action"] == "hold" and [f["node"] for f in result["advice"]["findings"] if f["code"] == "not_measured"] == ["n3"]
+    assert any(line.startswith("n3      not measured") for line in result["table"]), result["table"]
+
+
+def test_when_nobody_tells_anything_nothing_is_advised(three, busy):
+    for node in three.ids:
+        busy(node, no_metrics=True)
+    with pytest.raises(AetherError) as caught:
+        measured(three)
+    assert caught.value.kind == "not_measured" and all("%s: " % n in caught.value.message for n in three.ids)
+
+
+@pytest.mark.parametrize("window", [0, -1.0, 0.01, 3601.0, float("nan")])
+def test_a_window_that_is_none_is_refused_before_anybody_is_asked(window):
+    with pytest.raises(AetherError) as caught:
+        capacity_info.run(parameters(capacity_info, window=window), None)
+    assert caught.value.kind == "bad_input" and "from 0.1 to 3600 seconds" in caught.value.message
+
+
+def test_latency_that_rises_and_slices_without_a_node():
+    with SimCluster(3, cpu=0.4, request_latency=10.0) as cluster:
+        cluster.start_all()
+        assert measured(cluster)["advice"]["action"] == "hold"
+        for node in cluster.ids:
+            cluster.set(node, request_latency_rise=100.0)
+        result = measured(cluster, window=0.5)
+        assert result["advice"]["action"] == "scale_out" and [f["code"] for f in result["advice"]["findings"]] == ["latency"] and result["members"][0]["latency_rise"] > 20
+        for node in cluster.ids:
+            cluster.set(node, request_latency_rise=0.0)
+        cluster.request("POST", "n1", "/api/blueprint", 'id = "org.example:shop:1.0.0"\n[[slices]]\nartifact = "org.example:cart:1.0.0"\ninstances = 4\n')
+        cluster.wait(lambda: all(cluster.get(n, "/api/slices").get("slices") for n in cluster.ids), "the slice")
+        result = measured(cluster)
+        assert (result["advice"]["action"], result["advice"]["nodes"]) == ("scale_out", 5) and "wants 4 instances, one on each node, and there are 3 nodes" in result["table"][-1]
+
+
+def test_a_dead_member_and_a_lost_majority():
+    with SimCluster(3, cpu=0.1) as cluster:
+        cluster.start_all()
+        cluster.kill("n3")
+        result = measured(cluster)
+        assert result["advice"]["action"] == "hold" and not result["members"][2]["measured"] and "no connection" in result["members"][2]["trouble"]
+        cluster.kill("n2")
+        result = measured(cluster)
+        assert result["advice"]["level"] == "critical" and "degraded" in [f["code"] for f in result["advice"]["findings"]]
+
+
+def test_each_member_is_asked_in_one_pool_and_a_hanging_one_keeps_nobody_waiting(three, busy):
+    """One client for all samples, so one connection for each member; the samples of the others stay in time."""
+    busy("n2", hang=True)
+    begin = time.monotonic()
+    result = measured(three, window=1.0)
+    first, second, third = result["members"]
+    assert (first["samples"], second["samples"], third["samples"]) == (4, 0, 4)
+    assert time.monotonic() - begin < 30
+
+
+# --- in the plans ---------------------------------------------------------------------------------------------------------
+
+
+def planned(cluster, operation, **options):
+    return run(plan_info, cluster, **dict({"operation": operation, "window": 0.3, "on_refusal": "report"}, **options))
+
+
+def test_a_plan_that_stops_members_is_refused_where_the_rest_would_be_overloaded():
+    with SimCluster(5, cpu=0.5) as cluster:
+        cluster.start_all()
+        result = planned(cluster, "roll")
+        assert result["plan"]["refusals"] == [] and result["capacity"]["advice"]["action"] == "hold" and result["capacity"]["table"]
+        assert "capacity" not in planned(cluster, "roll", window=0)
+        refusals = planned(cluster, "shrink", removing=["n4", "n5"])["plan"]["refusals"]
+        assert [r["code"] for r in refusals] == ["overload"] and "2 would carry 2.50 processors" in refusals[0]["sentence"]
+        assert planned(cluster, "shrink", removing=["n5"], allow_even=True)["plan"]["refusals"] == [], "three carry 83 %"
+        assert planned(cluster, "shrink", removing=["n4", "n5"], allow_overload=True)["plan"]["refusals"] == []
+        kept = planned(cluster, "shrink", removing=["n5"], allow_even=True, keep_lists=True)
+        assert kept["plan"]["refusals"] == []
+        for node in cluster.ids:
+            cluster.set(node, cpu=0.8)
+        for options in (dict(operation="roll"), dict(operation="shrink", removing=["n5"], allow_even=True, keep_lists=True)):
+            with pytest.raises(AetherError) as caught:
+                planned(cluster, on_refusal="fail", **options)
+            assert "4 would carry 4.00 processors, 100 % each" in caught.value.message and "aether_allow_overload=true" in caught.value.message
+        assert planned(cluster, "roll", restarted=cluster.ids)["plan"]["done"], "nobody is stopped"
+
+
+def test_growing_is_never_refused_for_its_load_and_new_nodes_are_not_missed():
+    with SimCluster(3, cpu=0.95) as cluster:
+        cluster.start_all()
+        for absent in ("n4", "n5"):
+            cluster.add_member(absent)
+        result = planned(cluster, "grow")
+        assert result["plan"]["refusals"] == [] and result["plan"]["to_add"] == ["n4", "n5"]
+        assert [m["node"] for m in result["capacity"]["members"]] == ["n1", "n2", "n3"] and result["capacity"]["advice"]["nodes"] == 5
+        assert "capacity" not in planned(cluster, "roll", ids=["n1", "n2", "n3"], restarted=["n1", "n2", "n3"]), "where nothing is to do nobody is measured"
