@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .growth import LARGEST, Refusal
 from .shrinking import SMALLEST
@@ -52,6 +52,12 @@ class Machine:
     disk_mb: int = 0
 
 
+def average(values: Iterable[Optional[float]]) -> Optional[float]:
+    """Of those that are known; None when none is. Without the last digits, in which 0.7 and 0.7 and 0.7 are a little more than 0.7 on average."""
+    known = [v for v in values if v is not None]
+    return round(sum(known) / len(known), 9) if known else None
+
+
 @dataclass(frozen=True)
 class Load:
     """A member over the window. ``missed``: how often it was asked and did not tell; ``trouble``: why, the last time; ``down``: it was that nobody answered."""
@@ -69,8 +75,7 @@ class Load:
         return len(self.samples) > self.missed
 
     def mean(self, what: str) -> Optional[float]:
-        values = [v for v in (getattr(s, what) for s in self.samples) if v is not None]
-        return round(sum(values) / len(values), 9) if values else None
+        return average(getattr(s, what) for s in self.samples)
 
     @property
     def cpu(self) -> float:
@@ -172,7 +177,7 @@ def advise(loads: Sequence[Load], profile: str = "", wanted: Optional[Mapping[st
     if not measured:
         return advice
     total = round(sum(m.cpu for m in measured), 9)
-    advice.cpu = round(total / len(measured), 9)
+    advice.cpu = average(m.cpu for m in measured)
     advice.carried = {k: total / k for k in (len(measured) - 1, len(measured), len(measured) + 2) if k}
     needed = _within(nodes_for(total), smallest(profile))
     advice.formula = "n = ceil(sum of cpu / %g) = ceil(%.2f / %g) = %d, rounded up to odd, at least %d, at most %d: %d" % (
@@ -220,18 +225,18 @@ def _signs(advice, measured, total, profile, wanted) -> List[Tuple[int, Finding]
         found.append(
             (odd(nodes_for(total)), Finding("cpu", WARNING, None, "Processors are at %d %% on average, above %d %%." % (_percent(advice.cpu), _percent(BUSY))))
         )
-    heaps = [h for h in (m.mean("heap") for m in measured) if h is not None]
-    if heaps and sum(heaps) / len(heaps) > FULL:
-        sentence = "Heaps are at %d %% on average, above %d %%." % (_percent(sum(heaps) / len(heaps)), _percent(FULL))
+    heap = average(m.mean("heap") for m in measured)
+    if heap is not None and heap > FULL:
+        sentence = "Heaps are at %d %% on average, above %d %%." % (_percent(heap), _percent(FULL))
         found.append((larger, Finding("heap", WARNING, None, sentence)))
     rising = _rising(measured)
     if rising:
         found.append((larger, Finding("latency", WARNING, None, rising)))
     artifact, most = max(wanted.items(), key=lambda entry: entry[1], default=("", 0))
     if most > now:
-        sentence = "%s wants %d instances, one on each node, and there are %d nodes." % (artifact, most, now)
-        if most > LARGEST:
-            sentence += " A cluster has %d at most: want fewer instances." % LARGEST
+        sentence = "%s wants %d instances, one on each node, and there are %d nodes.%s" % (
+            artifact, most, now, " A cluster has %d at most: want fewer instances." % LARGEST if most > LARGEST else "",
+        )
         found.append((odd(most), Finding("slices", WARNING, None, sentence)))
     if now < smallest(profile):
         found.append((smallest(profile), Finding("few", WARNING, None, "Production wants %d nodes at least." % smallest(profile))))
