@@ -259,7 +259,7 @@ def quick(monkeypatch):
 
 
 def measured(cluster, **options):
-    return run(capacity_info, cluster, **dict({"window": 0.3}, **options))
+    return run(capacity_info, cluster, **dict({"window": 0.3, "api": cluster.api}, **options))
 
 
 def test_members_are_measured_each_by_its_own_word(three, busy):
