@@ -12,6 +12,7 @@ read has shown that it took no effect.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -163,27 +164,33 @@ class Client:
         self.endpoints = tuple(endpoints)
         self.allow_writes = allow_writes
         self._sleep = sleep
-        verify: Any = False
+        verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # asked by nobody without HTTPS, and dear where each way makes its own
         self.own_files: Tuple[str, ...] = ()  # with certificates of ours, and in use
         if any(e.url.startswith("https:") for e in self.endpoints):
             self.own_files = tuple(filter(None, (ca_path, client_cert)))
             verify = _tls_context(ca_path, client_cert, client_key, cluster_secret, validate_certs)
-        headers = {"Accept": "application/json"}
+        self._headers = {"Accept": "application/json"}
         if api_key:
-            headers["X-API-Key"] = api_key
-        self._http = httpx.Client(
-            headers=headers,
-            timeout=httpx.Timeout(read_timeout, connect=connect_timeout),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
-            verify=verify,
-            trust_env=use_proxy,
-            follow_redirects=False,
-            transport=transport,
-        )
+            self._headers["X-API-Key"] = api_key
         self._timeouts = (connect_timeout, read_timeout)
+        self._extensions = {"timeout": httpx.Timeout(read_timeout, connect=connect_timeout).as_dict()}
+        self._verify = verify
+        self._proxied = httpx.Client(verify=verify, follow_redirects=False) if use_proxy else None
+        self._transport = transport
+        self._ways: Dict[str, Any] = {}
 
     def close(self) -> None:
-        self._http.close()
+        for way in filter(None, (self._proxied, self._transport, *self._ways.values())):
+            way.close()
+
+    def _send(self, endpoint: Endpoint, request):
+        """Over a pool of the endpoint's own: httpx looks through all connections of a pool for each request, and of those there are as many as members."""
+        if self._proxied is not None:
+            return self._proxied.send(request, stream=True)
+        way = self._transport or self._ways.get(endpoint.url)
+        if way is None:  # of two threads that come here at once one makes it in vain
+            way = self._ways.setdefault(endpoint.url, httpx.HTTPTransport(verify=self._verify, trust_env=False))
+        return way.handle_request(request)
 
     def ask_all(self, question: Callable[[Endpoint], Any], endpoints: Optional[Sequence[Endpoint]] = None) -> List[Any]:
         """Put ``question`` to every endpoint at the same time; answers in the endpoints' order."""
@@ -264,7 +271,8 @@ class Client:
         elif body is not None:
             content = {"json": body}
         try:
-            with self._http.stream(method, endpoint.url + path, **content) as response:
+            response = self._send(endpoint, httpx.Request(method, endpoint.url + path, headers=self._headers, extensions=self._extensions, **content))
+            with contextlib.closing(response):
                 data = _body(response, endpoint, path)
                 return _answer(response, data)
         except httpx.ConnectTimeout:

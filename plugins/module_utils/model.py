@@ -12,7 +12,8 @@ nothing (docs/product.md 3), so nothing here merges views.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import FrozenSet, Mapping, Optional, Sequence, Tuple
+from functools import cached_property
+from typing import Dict, FrozenSet, Mapping, Optional, Sequence, Tuple
 
 ON_DUTY = "ON_DUTY"
 DRAINING = "DRAINING"
@@ -110,13 +111,19 @@ class Observation:
 
     def view(self, node: str) -> Optional[View]:
         """The view of member ``node``: from the endpoint that says it *is* that node, else the one expected to be."""
+        return self._by_node.get(node)
+
+    @cached_property
+    def _by_node(self) -> Dict[str, View]:
+        """Looked up for every member by each question, so not searched each time."""
+        found: Dict[str, View] = {}
         for view in self.views:
-            if view.answers and view.node_id == node:
-                return view
+            if view.answers and view.node_id is not None:
+                found.setdefault(view.node_id, view)
         for view in self.views:
-            if view.name == node and not view.answers:
-                return view
-        return None
+            if not view.answers and view.name is not None:
+                found.setdefault(view.name, view)
+        return found
 
     def with_disk_lists(self, lists: Mapping[str, Sequence[str]]) -> "Observation":
         """The same, where views whose dialect shows no list get the one on their host's disk: id -> ids, itself included."""

@@ -89,6 +89,48 @@ options:
     description: Accept fewer than three members at the end.
     type: bool
     default: false
+  window:
+    description: Seconds over which is measured what the members carry, when there is anything to do; RV(capacity) says it. V(0) does not measure.
+    type: float
+    default: 0.0
+  profile:
+    description: With O(window), the row of the runbook's sizing table that the cluster is meant to be.
+    type: str
+    choices: [development, small, medium, large]
+  machines:
+    description: With O(window), what is known of the members' hosts, as the filter P(pragmatica.aether.machines#filter) makes it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      node:
+        description: The id of the member.
+        type: str
+        required: true
+      cores:
+        description: Its host's cores.
+        type: int
+        required: true
+      memory_mb:
+        description: Its host's memory.
+        type: int
+        required: true
+      available_mb:
+        description: How much of it is free.
+        type: int
+        default: 0
+      load:
+        description: How many processes want to run there, on average of the last minute.
+        type: float
+        default: 0.0
+      disk_mb:
+        description: What is free on its disk.
+        type: int
+        default: 0
+  allow_overload:
+    description: Accept that those that are left while others are stopped are critically busy, as found with O(window).
+    type: bool
+    default: false
   key_role:
     description: The role that O(api_key) must have for what the plan will write. Learnt by a request that changes nothing.
     type: str
@@ -192,6 +234,10 @@ plan:
     to_add: [n4, n5]
     to_roll: [n2, n3, n1]
     refusals: []
+capacity:
+  description: C(advice), C(members) and C(table), as M(pragmatica.aether.aether_capacity_info) returns them.
+  returned: with O(window), when there is anything to do
+  type: dict
 """
 
 from ..module_utils.module_door import run_module

@@ -22,6 +22,7 @@ CAN_ACTIVATE = True
 CAN_SCALE = True
 CAN_APPLY = True
 CAN_STORE = True
+CAN_ALERT = True
 COMMANDS = False
 
 READY = "/health/ready"
@@ -258,6 +259,31 @@ def metrics(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
         for node, values in sorted(load.items())
         if isinstance(values, dict)
     ]
+
+
+def read_load(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
+    """What the member itself carries now, by its own word, for what others have of it may be old; bytes, requests per second, milliseconds.
+
+    Raises EndpointTrouble.
+    """
+    status = json_of(client.read(endpoint, STATUS, retries=0), endpoint, STATUS, dict)
+    node, requests = status.get("nodeId"), status.get("metrics") or {}
+    load = json_of(client.read(endpoint, METRICS, retries=0), endpoint, METRICS, dict).get("load") or {}
+    own = load.get(node) or {}
+    return {
+        "node": node, "cpu": own.get("cpu.usage"), "heap": own.get("heap.usage"), "heap_max": own.get("heap.max"),
+        "requests": requests.get("requestsPerSecond"), "latency": requests.get("avgLatencyMs"),
+    }
+
+
+def set_threshold(metric: str, warning: float, critical: float) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that sets one alert threshold of the cluster; it wants all three, and takes a warning above critical."""
+    return "POST", THRESHOLDS, {"metric": metric, "warning": warning, "critical": critical}
+
+
+def remove_threshold(metric: str) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that removes one, which may be one of the product's own; 200 for an unknown one too."""
+    return "DELETE", "%s/%s" % (THRESHOLDS, quote(metric, safe="")), None
 
 
 def thresholds(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 from .. import shrinking
+from ..capacity import overload
 from ..client import Endpoint
 from ..config_rules import KEY_ROLES
 from ..growth import Plan, Refusal, explain, plan_bootstrap, plan_grow, plan_roll
 from ..model import AetherError
 from ..quorum import are_two, runs_twice
+from .capacity_info import MACHINES_SPEC, PROFILE_SPEC, advice_for, check_window, measure, told
 from .session import Look, Session, common_result
 from .through import key_refusals
 
@@ -33,6 +35,10 @@ ARGUMENT_SPEC = dict(
     dead=dict(type="list", elements="str", default=[]),
     keep_lists=dict(type="bool", default=False),
     allow_small=dict(type="bool", default=False),
+    window=dict(type="float", default=0.0),
+    profile=PROFILE_SPEC,
+    machines=MACHINES_SPEC,
+    allow_overload=dict(type="bool", default=False),
     key_role=dict(type="str", choices=list(KEY_ROLES), default=KEY_ROLES[0]),
     on_refusal=dict(type="str", choices=["fail", "report"], default="fail"),
 )
@@ -40,6 +46,7 @@ ARGUMENT_SPEC = dict(
 
 def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     """Observe and decide; raises AetherError (kind ``refused``) with all refusals at once."""
+    check_window(params["window"], 0.0)
     look = session.look(disk_lists=params["disk_lists"])
     shrink = params["operation"] == "shrink"
     plan = removal(params, look) if shrink else decide(params, look)
@@ -53,8 +60,9 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
         )
     plan.refusals.extend(twin_refusals(params, session, look))
     plan.refusals.extend(key_refusals(params["key_role"], session, look))
+    capacity = load_of(params, session, look, plan) if params["window"] and not plan.done else {}
     data = removal_data(plan, look) if shrink else plan_data(plan, look)
-    result = common_result(session, look, plan=data, msg=" ".join(data["summary"]))
+    result = common_result(session, look, plan=data, msg=" ".join(data["summary"]), **capacity)
     if plan.refusals and params["on_refusal"] == "fail":
         raise AetherError(
             "refused",
@@ -62,6 +70,24 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
             result=result, refusals=data["refusals"],
         )
     return result
+
+
+def load_of(params: Dict[str, Any], session: Session, look: Look, plan) -> Dict[str, Any]:
+    """What the members carry and whether to scale, ``capacity``; refuses what would overload those that are left while others are stopped.
+
+    Who is to be added, or is out already, is no member and not asked.
+    """
+    others = plan.out if params["operation"] == "shrink" else plan.to_add
+    loads = measure(session, look, [i for i in look.observation.voters if i not in others], params["window"], params["machines"])
+    refusal = None
+    if params["operation"] == "shrink":
+        refusal = overload(loads, plan.order, restarting=not params["keep_lists"])
+    elif params["operation"] == "roll" and plan.to_roll + plan.to_finish:
+        refusal = overload(loads, restarting=True)
+    if refusal is not None and not params["allow_overload"]:
+        plan.refusals.append(refusal)
+    advice = told(advice_for(look, loads, params["profile"]), loads)
+    return {"capacity": {what: advice[what] for what in ("advice", "members", "table")}}
 
 
 def twin_refusals(params: Dict[str, Any], session: Session, look: Look) -> List[Refusal]:

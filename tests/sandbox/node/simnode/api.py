@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import re
+import time
 from datetime import datetime, timezone
 from typing import Any, Callable, List, Tuple
 from urllib.parse import parse_qsl
@@ -193,7 +194,7 @@ class Api:
             "uptimeSeconds": int(node.now() - node.started),
             "cluster": {"nodeCount": len(node.members()), "leaderId": leader or "none", "nodes": [{"id": m, "isLeader": m == leader} for m in node.members()]},
             "sliceCount": self.local_count(),
-            "metrics": {"requestsPerSecond": 0.0, "successRate": 100.0, "avgLatencyMs": 0.0},
+            "metrics": {"requestsPerSecond": node.switches.requests, "successRate": 100.0, "avgLatencyMs": node.request_latency()},
             "nodeId": node.id, "status": "running", "isLeader": leader == node.id, "leader": leader or "none",
         }
 
@@ -220,6 +221,8 @@ class Api:
 
     def metrics(self, request):
         node = self.node
+        if node.switches.no_metrics:
+            raise Failure("Metrics are not available")
         load = {p: link.load for p, link in node.links.items()}
         load[node.id] = node.load()
         return {"load": load}
@@ -565,6 +568,8 @@ class Api:
                 return Response(500, {"error": str(error)})
             if "http_503" in values:
                 node.failing_until = node.now() + node.t(node.switches.http_503)
+            if "request_latency_rise" in values:
+                node.slower_since = time.monotonic()
         return Response(200, node.switches.as_data())
 
 
