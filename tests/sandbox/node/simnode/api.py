@@ -193,7 +193,7 @@ class Api:
             "uptimeSeconds": int(node.now() - node.started),
             "cluster": {"nodeCount": len(node.members()), "leaderId": leader or "none", "nodes": [{"id": m, "isLeader": m == leader} for m in node.members()]},
             "sliceCount": self.local_count(),
-            "metrics": {"requestsPerSecond": 0.0, "successRate": 100.0, "avgLatencyMs": 0.0},
+            "metrics": {"requestsPerSecond": 0.0, "successRate": 100.0, "avgLatencyMs": self.node.switches.request_latency * 1000},
             "nodeId": node.id, "status": "running", "isLeader": leader == node.id, "leader": leader or "none",
         }
 

@@ -38,6 +38,7 @@ class Switches:
     error_but_applied: bool = False  # a write is applied and answered with 500
     write_every: float = 0.0  # this node writes through the consensus every so many seconds
     latency: float = 0.0  # seconds before every answer
+    request_latency: float = 0.0  # v1: seconds that it says the answers of its slices take on average
     reject_drain: bool = False
     drain_budget: bool = True  # as in rc1; alpha takes every drain
     stuck_drain: bool = False  # a drain never ends (v1: set it on the leader; runbook: on the node that is drained)
