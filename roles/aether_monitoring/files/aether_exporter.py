@@ -115,21 +115,21 @@ class Seen:
 def ask(client: Client, dialect: Any, endpoint: Endpoint) -> Told:
     """Everything that one member says of itself. Whatever that is, the numbers of the others are told."""
     start = time.monotonic()
-    view = View(endpoint=endpoint.url, name=endpoint.name)
     found: Dict[str, Any] = {}
     try:
         view = dialect.read_view(client, endpoint)
+        text = view.trouble.text if view.trouble else ""
         for subset in ("metrics", "certificate") if view.answers else ():
             found[subset] = dialect.TELLS[subset][1](client, endpoint)
     except EndpointTrouble as error:
-        return Told(view, time.monotonic() - start, trouble=error.trouble.text)
+        text = error.trouble.text  # of the figures; the view is told
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         trouble = Trouble("not_aether", "%s says what no Aether says (%s: %s); is it the management port of one?" % (endpoint.url, type(error).__name__, error))
         return Told(View(endpoint=endpoint.url, name=endpoint.name, trouble=trouble), trouble=trouble.text)
     load = found.get("metrics") or {}
     if isinstance(load, list):  # v1 tells those of all members, and only what a member says of itself counts
         load = next((entry for entry in load if entry["node"] == view.node_id), {})
-    return Told(view, time.monotonic() - start, load, found.get("certificate") or {}, view.trouble.text if view.trouble else "")
+    return Told(view, time.monotonic() - start, load, found.get("certificate") or {}, text)
 
 
 class Asker:
