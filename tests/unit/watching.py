@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "aether_monitoring"
-CASES = ROOT / "tests" / "monitoring" / "rules_test.yml"
+CASES = sorted((ROOT / "tests" / "monitoring").glob("*_test.yml"))
 
 
 def of_role(folder):
@@ -54,11 +54,10 @@ def load(folder):
 
 
 def check_rules(promtool, folder):
-    """What promtool has against the rules, and against what they do in the cases of rules_test.yml; empty when nothing."""
+    """What promtool has against the rules, and against what they do in the cases of tests/monitoring; empty when nothing."""
     (folder / "aether_rules.yml").write_text(rules(), encoding="utf-8")
-    shutil.copy(CASES, folder)
     said = []
-    for words in (("check", "rules", "--lint-fatal", "aether_rules.yml"), ("test", "rules", CASES.name)):
+    for words in (("check", "rules", "--lint-fatal", "aether_rules.yml"), *(("test", "rules", shutil.copy(path, folder)) for path in CASES)):
         done = subprocess.run([promtool, *words], cwd=folder, capture_output=True, text=True)
         said += [done.stdout + done.stderr] if done.returncode else []
     return said
