@@ -52,7 +52,8 @@ class View:
     ``peers``: ids in its own live view of the cluster, itself included.
     ``leader``: the id it believes in, None when it says "none".
     ``cluster_size``: its own denominator; ``core_nodes``: the ids of the list it runs with.
-    ``lifecycle``: id -> state, ``lifecycle_at``: id -> since when, in seconds since 1970, ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted,
+    ``lifecycle``: id -> state, ``lifecycle_at``: id -> since when, in seconds since 1970,
+    ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted,
     ``minimums``: artifact -> the fewest its blueprint allows, ``blueprints``: ids of those it lists.
     ``evidence``: sorted pairs (what, value) of everything a member without state would lack:
     blueprints, thresholds that differ from the product's defaults, slice targets. Empty when

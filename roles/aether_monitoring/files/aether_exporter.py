@@ -252,8 +252,11 @@ def _tell_members(seen: Seen, add: Add) -> None:
     for node, member in verdict.members.items():
         view = observation.view(node)
         add("aether_member_up", member.answers, node)
-        for what in ("ready", "has_quorum", "has_state", "led", "sound"):
-            add("aether_member_" + what, getattr(member, what), node)
+        add("aether_member_ready", member.ready, node)
+        add("aether_member_has_quorum", member.has_quorum, node)
+        add("aether_member_has_state", member.has_state, node)
+        add("aether_member_led", member.led, node)
+        add("aether_member_sound", member.sound, node)
         if view is not None and view.trouble is not None:
             add("aether_member_trouble", 1, node, view.trouble.kind)
         if seen.has_leader:
@@ -264,8 +267,10 @@ def _tell_members(seen: Seen, add: Add) -> None:
             continue
         add("aether_member_answer_seconds", told.seconds, node)
         add("aether_request_latency_seconds", told.view.latency, node)
-        for what, name in (("cpu", "cpu_usage_ratio"), ("heap", "heap_usage_ratio"), ("heap_used", "heap_used_bytes"), ("heap_max", "heap_max_bytes")):
-            add("aether_" + name, told.load.get(what), node)
+        add("aether_cpu_usage_ratio", told.load.get("cpu"), node)
+        add("aether_heap_usage_ratio", told.load.get("heap"), node)
+        add("aether_heap_used_bytes", told.load.get("heap_used"), node)
+        add("aether_heap_max_bytes", told.load.get("heap_max"), node)
         _tell_certificate(told.certificate, node, "", add)
 
 
