@@ -53,11 +53,13 @@ class View:
     ``peers``: ids in its own live view of the cluster, itself included.
     ``leader``: the id it believes in, None when it says "none".
     ``cluster_size``: its own denominator; ``core_nodes``: the ids of the list it runs with.
-    ``lifecycle``: id -> state, ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted,
+    ``lifecycle``: id -> state, ``lifecycle_at``: id -> since when, in seconds since 1970,
+    ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted,
     ``minimums``: artifact -> the fewest its blueprint allows, ``blueprints``: ids of those it lists.
     ``evidence``: sorted pairs (what, value) of everything a member without state would lack:
     blueprints, thresholds that differ from the product's defaults, slice targets. Empty when
-    there is nothing to compare state by. ``uptime``: seconds since its start, None where its dialect does not tell.
+    there is nothing to compare state by. ``uptime``: seconds since its start, ``latency``: seconds that it takes to answer who uses its slices,
+    on average; None where its dialect does not tell.
     ``has_lifecycle``, ``has_leader``, ``has_lists``: what its dialect can tell;
     without lists, ``cluster_size`` is 0 and ``core_nodes`` empty unless somebody knows them from the disk of its host.
     """
@@ -72,12 +74,14 @@ class View:
     cluster_size: int = 0
     core_nodes: FrozenSet[str] = frozenset()
     lifecycle: Mapping[str, str] = field(default_factory=dict)
+    lifecycle_at: Mapping[str, float] = field(default_factory=dict)
     evidence: Tuple[Tuple[str, str], ...] = ()
     instances: Tuple[Instance, ...] = ()
     targets: Mapping[str, int] = field(default_factory=dict)
     minimums: Mapping[str, int] = field(default_factory=dict)
     blueprints: Tuple[str, ...] = ()
     uptime: Optional[int] = None
+    latency: Optional[float] = None
     has_lifecycle: bool = True
     has_leader: bool = True
     has_lists: bool = True

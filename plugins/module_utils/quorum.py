@@ -80,6 +80,11 @@ class Verdict:
         return blocking
 
     @property
+    def quorate(self) -> bool:
+        """Have as many as are needed state and a quorum, whoever leads them? Leadership is judged apart (docs/product.md 3)."""
+        return sum(m.has_state and m.has_quorum for m in self.members.values()) >= self.needed
+
+    @property
     def with_state(self) -> Tuple[str, ...]:
         return tuple(m.id for m in self.members.values() if m.has_state)
 

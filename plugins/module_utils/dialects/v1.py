@@ -79,11 +79,11 @@ def _read_view(client, endpoint):
     status = get(STATUS)
     if "nodeId" not in status:
         raise EndpointTrouble("not_aether", "%s answers %s without a nodeId; is it an Aether management port?" % (endpoint.url, STATUS))
-    lifecycle = {e["nodeId"]: e.get("state", "") for e in _dicts(get(LIFECYCLE, list)) if "nodeId" in e}
+    entries = [e for e in _dicts(get(LIFECYCLE, list)) if "nodeId" in e]
     slices = _dicts(get(SLICES).get("slices"))
     topology = get(TOPOLOGY)
     blueprints = get(BLUEPRINTS)
-    leader = status.get("leader")
+    leader, latency = status.get("leader"), (status.get("metrics") or {}).get("avgLatencyMs")
     return View(
         endpoint=endpoint.url,
         name=endpoint.name,
@@ -93,7 +93,8 @@ def _read_view(client, endpoint):
         peers=frozenset(e.get("id") for e in _dicts((status.get("cluster") or {}).get("nodes")) if e.get("id")),
         cluster_size=int(topology.get("clusterSize") or 0),
         core_nodes=frozenset(topology.get("coreNodes") or ()),
-        lifecycle=lifecycle,
+        lifecycle={e["nodeId"]: e.get("state", "") for e in entries},
+        lifecycle_at={e["nodeId"]: e["updatedAt"] / 1000 for e in entries if e.get("updatedAt")},
         evidence=_evidence(blueprints, get(THRESHOLDS), slices),
         instances=tuple(
             Instance(s.get("artifact", ""), i.get("nodeId", ""), i.get("state", ""), i.get("failureReason") or "")
@@ -103,6 +104,7 @@ def _read_view(client, endpoint):
         targets={s.get("artifact", ""): int(s.get("targetInstances") or 0) for s in slices},
         minimums={s.get("artifact", ""): int(s.get("minInstances") or 0) for s in slices},
         uptime=status.get("uptimeSeconds"),
+        latency=None if latency is None else latency / 1000,
         blueprints=tuple(str(b["id"]) for b in _dicts(blueprints.get("blueprints")) if b.get("id")),
     )
 
