@@ -12,6 +12,7 @@ read has shown that it took no effect.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -200,6 +201,18 @@ class Client:
             raise EndpointTrouble(*_refusal(endpoint, path, answer))
         return answer
 
+    def download(self, endpoint: Endpoint, path: str, take: Callable[[bytes], Any], most: int) -> None:
+        """GET bytes and hand them to ``take`` as they come; raises EndpointTrouble, also when there are more than ``most``."""
+        size = 0
+        with self._talking(endpoint, path), self._http.stream("GET", endpoint.url + path) as response:
+            if response.status_code != 200:
+                raise EndpointTrouble(*_refusal(endpoint, path, _answer(response, _body(response, endpoint, path))))
+            for chunk in response.iter_bytes():
+                size += len(chunk)
+                if size > most:
+                    raise EndpointTrouble("error", "%s answers %s with more than the %d bytes that it has." % (endpoint.url, path, most))
+                take(chunk)
+
     def probe(self, endpoint: Endpoint, method: str, path: str, body: Any = None) -> Answer:
         """A request that changes nothing although it is not a GET; any status comes back as it is."""
         return self._once(endpoint, method, path, PROBE, body)
@@ -257,16 +270,20 @@ class Client:
             raise ValueError("a request is marked read, probe or write, not %r" % mark)
         if mark == WRITE and not self.allow_writes:
             raise AetherError("write_in_check_mode", "A write (%s %s) was about to be sent in check mode; nothing was sent." % (method, path))
-        connect, read = self._timeouts
         content: Dict[str, Any] = {}
         if isinstance(body, (bytes, str)):
             content = {"content": body}
         elif body is not None:
             content = {"json": body}
+        with self._talking(endpoint, path), self._http.stream(method, endpoint.url + path, **content) as response:
+            return _answer(response, _body(response, endpoint, path))
+
+    @contextlib.contextmanager
+    def _talking(self, endpoint, path):
+        """What goes wrong with the connection meanwhile becomes an EndpointTrouble."""
+        connect, read = self._timeouts
         try:
-            with self._http.stream(method, endpoint.url + path, **content) as response:
-                data = _body(response, endpoint, path)
-                return _answer(response, data)
+            yield
         except httpx.ConnectTimeout:
             raise EndpointTrouble("down", "no connection to %s within %g s; is the host up and the port open?" % (endpoint.url, connect))
         except httpx.TimeoutException:

@@ -271,8 +271,12 @@ def _counted(counts: Mapping[str, int]) -> str:
 # --- what differs from what was saved ----------------------------------------------------------------------------------------
 
 
+# A blueprint needs its artifacts, and a count the blueprint.
+KINDS = ("artifact", "threshold", "no_threshold", "level", "override", "blueprint", "count")
+
+
 class Step(NamedTuple):
-    """One thing to put back: ``kind`` is artifact, threshold, no_threshold, level, override, blueprint or count."""
+    """One thing to put back: ``kind`` is one of KINDS."""
 
     kind: str
     name: str
@@ -282,14 +286,30 @@ class Step(NamedTuple):
 
 @dataclass
 class Difference:
-    """``steps``: what is missing, in the order to put it back; ``newer``: what is there instead, or besides, and did not come from putting it back."""
+    """``steps``: what is missing, in the order to put it back; ``newer``: what is there instead, or besides, and did not come from putting it back;
+    ``over``: the steps that would take the place of what is there instead.
+    """
 
     steps: List[Step] = field(default_factory=list)
     newer: List[str] = field(default_factory=list)
+    over: List[Step] = field(default_factory=list)
 
     @property
     def nothing(self) -> bool:
         return not (self.steps or self.newer)
+
+    @property
+    def equal(self) -> bool:
+        """Is all that was saved there as it was saved, whatever there is besides?"""
+        return not (self.steps or self.over)
+
+    def instead(self, kind: str, name: str, value: Any, words: str) -> None:
+        self.newer.append(words)
+        self.over.append(Step(kind, name, value, words))
+
+    def all_steps(self) -> List[Step]:
+        """In the order of KINDS, those that overwrite included."""
+        return sorted(self.steps + self.over, key=lambda s: KINDS.index(s.kind))
 
     def sentences(self) -> List[str]:
         return [s.why for s in self.steps] + self.newer
@@ -312,13 +332,13 @@ def difference(saved: State, now: State, defaults: Mapping[str, Tuple[float, flo
         if there is None:
             add("artifact", artifact, sha1, "%s is not in the repository" % artifact)
         else:
-            found.newer.append("artifact %s: other content in the repository, sha1 %s, saved %s" % (artifact, there[0], sha1))
+            found.instead("artifact", artifact, sha1, "artifact %s: other content in the repository, sha1 %s, saved %s" % (artifact, there[0], sha1))
     _thresholds(found, saved.thresholds, now.thresholds, defaults)
     for name, level in sorted(saved.levels.items()):
         if name not in now.levels:
             add("level", name, level, "logging level %s: none, saved %s" % (name, level))
         elif now.levels[name] != level:
-            found.newer.append("logging level %s: %s, saved %s" % (name, now.levels[name], level))
+            found.instead("level", name, level, "logging level %s: %s, saved %s" % (name, now.levels[name], level))
     found.newer.extend("logging level %s: %s, saved none" % (name, now.levels[name]) for name in sorted(set(now.levels) - set(saved.levels)))
     for key in saved.overrides:
         if key not in now.overrides and key not in left_out:
@@ -334,12 +354,11 @@ def _thresholds(found, saved, now, defaults) -> None:
         if old == new:
             continue
         words = "threshold %s: %s, saved %s" % (metric, "none" if new is None else "%g/%g" % new, "none" if old is None else "%g/%g" % old)
+        step = ("no_threshold" if old is None else "threshold", metric, old, words)
         if new is not None and new != defaults.get(metric):
-            found.newer.append(words)
-        elif old is None:
-            found.steps.append(Step("no_threshold", metric, None, words))
+            found.instead(*step)
         else:
-            found.steps.append(Step("threshold", metric, old, words))
+            found.steps.append(Step(*step))
 
 
 def _blueprints(found, saved, now, left_out) -> None:
@@ -351,8 +370,8 @@ def _blueprints(found, saved, now, left_out) -> None:
         if mine is None:
             found.steps.append(Step("blueprint", blueprint.id, blueprint, "blueprint %s: none, saved %s" % (blueprint.id, _words(blueprint))))
         elif not _same(mine, blueprint):
-            found.newer.append("blueprint %s: %s, saved %s" % (blueprint.id, _words(mine), _words(blueprint)))
-            continue
+            found.instead("blueprint", blueprint.id, blueprint, "blueprint %s: %s, saved %s" % (blueprint.id, _words(mine), _words(blueprint)))
+            continue  # its counts come from what is applied
         own = {p.artifact: p.instances for p in blueprint.slices}
         for artifact in list(own) + list(blueprint.dependencies):
             wanted = (saved.counts or {}).get(artifact)
@@ -366,7 +385,7 @@ def _blueprints(found, saved, now, left_out) -> None:
             if shows is None or shows == own.get(artifact):
                 counts.append(Step("count", artifact, wanted, words))
             else:
-                found.newer.append(words)
+                found.instead("count", artifact, wanted, words)
     found.newer.extend("blueprint %s: %s, saved none" % (i, _words(there[i])) for i in sorted(set(there) - {b.id for b in saved.blueprints}))
     found.steps.extend(counts)
 

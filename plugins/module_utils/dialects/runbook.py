@@ -25,6 +25,7 @@ CAN_ACTIVATE = False
 CAN_SCALE = False
 CAN_APPLY = False
 CAN_STORE = False
+SHOWS_STATE = False
 COMMANDS = True
 
 HEALTH = "/health"
