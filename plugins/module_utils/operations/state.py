@@ -10,6 +10,7 @@ Saved is what was read back and found whole; put back is what every member with 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -55,7 +56,7 @@ def noted(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     """An entry in the journal of a full restart; nobody is asked."""
     if not params["phase"]:
         raise AetherError("bad_input", "state: noted needs the 'phase' that is reached (%s)." % ", ".join(on_disk.PHASES))
-    journal = on_disk.read(params["path"]).journal
+    journal = on_disk.read_journal(params["path"])
     if not session.check_mode:
         journal = on_disk.note(params["path"], params["phase"], time.time(), voters=list(session.voters))
     return {
@@ -69,11 +70,14 @@ class Save:
 
     def __init__(self, params: Dict[str, Any], session: Session):
         self.params, self.session = params, session
+        self.look: Optional[Look] = None
+        self.gathered: Optional[Gathered] = None
+        self.files: List[Tuple[str, slices.Blueprint]] = []
         self.texts: Dict[str, str] = {}
 
     def run(self) -> Dict[str, Any]:
         params, session = self.params, self.session
-        files = self.read_files()
+        self.files = self.read_files()
         self.look = session.look()
         self.gathered = Gathered(session, self.look, params["source"])
         if self.gathered.state is None:
@@ -81,7 +85,7 @@ class Save:
         there = self.already()
         if there is not None:
             return there
-        self.refuse(files)
+        self.refuse()
         if session.check_mode:
             return self.result("Would be saved in %s: %s" % (params["path"], self.gathered.sentence()), changed=True)
         self.write()
@@ -111,7 +115,7 @@ class Save:
     def already(self) -> Optional[Dict[str, Any]]:
         """The result where the same state lies there already; AetherError where another one does."""
         path = self.params["path"]
-        if not on_disk.os.path.isdir(path):
+        if not os.path.isdir(path):
             return None
         there = on_disk.read(path)
         differs = difference(there.state, self.gathered.state, self.session.dialect.DEFAULT_THRESHOLDS, there.left_out)
@@ -123,14 +127,14 @@ class Save:
             )
         return self.result("This state is saved in %s." % path)
 
-    def refuse(self, files) -> None:
+    def refuse(self) -> None:
         """What speaks against it, all at once. What would be lost is named, unless that was allowed."""
         gathered, params = self.gathered, self.params
-        findings = file_findings(gathered.state, files)
+        findings = file_findings(gathered.state, self.files)
         asleep = dormant(gathered.state)
         self.texts = {b.id: text_of(b) for b in gathered.state.blueprints if b.id not in asleep}
-        self.texts.update({b.id: b.text for _where, b in files if b.id in self.texts})
-        refusals = [r for r in gathered.losses([b.id for _where, b in files], list(params["overrides"])) if r.code not in params["allow"]]
+        self.texts.update({b.id: b.text for _where, b in self.files if b.id in self.texts})
+        refusals = [r for r in gathered.losses([b.id for _where, b in self.files], list(params["overrides"])) if r.code not in params["allow"]]
         text = findings + ["%s (%s)" % (r.sentence, r.option) for r in refusals] + [s for s in [gathered.tie()] if s]
         if text:
             raise AetherError("refused", "Refused, nothing was touched: %s" % " ".join(text), refusals=[r.as_data() for r in refusals], result=self.result(""))
@@ -140,7 +144,7 @@ class Save:
         with on_disk.Writer(params["path"]) as writer:
             for artifact, (sha1, size) in sorted(gathered.state.artifacts.items()):
                 self.fetch(writer, artifact, sha1, size)
-            self.refuse([])  # again, for what could not be read shows only now
+            self.refuse()  # again, for what could not be read shows only now
             lost = [b.id for b in gathered.state.blueprints if b.id not in self.texts] + sorted(gathered.unreadable)
             lost += [k for k in gathered.state.overrides if k not in params["overrides"]]
             about = {
@@ -176,8 +180,7 @@ class Save:
         self.gathered.unreadable[artifact] = "; ".join(why)
 
     def result(self, text: str, changed: bool = False) -> Dict[str, Any]:
-        gathered = getattr(self, "gathered", None)
-        more = gathered.result() if gathered else {}
+        more = self.gathered.result() if self.gathered else {}
         return common_result(self.session, self.look, msg=text, changed=changed, path=self.params["path"], **more)
 
 
