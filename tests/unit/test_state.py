@@ -30,12 +30,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simnode.testing import SimCluster
 
-ROOT = Path(__file__).resolve().parents[2]
 CART, RELIC, SHOP, OLD = "org.example:cart:1.0.0", "org.example:relic:1.0.0", "org.example:shop:1.0.0", "org.example:old:1.0.0"
 GREETER, APP = "com.example:greeter:1.0.0", "com.example:app:1.0.0"
 TOML = 'id = "%s"\n[[slices]]\nartifact = "%s"\ninstances = %d\nminAvailable = %d\n'
 NODE = '[app-http]\nenabled = false\n[cluster]\nenvironment = "local"\nnodes = 3\ntls = false\n[slice]\nrepositories = ["local", "builtin"]\n'
-PLAIN = {"allow": ["blueprint"]}
 WHOLE = State(
     (Kept(SHOP, (Part(CART, 2, 1),)),), {CART: 3}, dict(DEFAULT_THRESHOLDS, **{"cpu.usage": (0.6, 0.9)}), {"org.example": "DEBUG"}, ("my.key",), {CART: ("aa", 1)},
 )
@@ -360,14 +358,17 @@ def test_nobody_answers(full, tmp_path):
 
 
 def test_members_that_disagree(full, tmp_path):
-    full.nodes["n3"].store.entries["threshold/cpu.usage"] = ({"warning": 0.1, "critical": 0.2}, (0, "n3"))
-    full.nodes["n3"].store._digest = full.nodes["n1"].store.digest  # else the others mend it at once
-    done = save(full, tmp_path / "s")
+    full.cut(["n3"], ["n1", "n2"])  # else they would mend it
+    full.nodes["n3"].store.apply({"threshold/cpu.usage": {"warning": 0.1, "critical": 0.2}}, (10**6, "n3"))
+    anyhow = {"allow": ["blueprint", "counts"]}  # it may know by now that it is alone
+    done = save(full, tmp_path / "s", **anyhow)
     assert done["members"] == ["n1", "n2"] and done["others"] == [{"members": ["n3"], "difference": ["threshold cpu.usage: 0.1/0.2, not 0.6/0.8"]}]
+    assert saved.read(str(tmp_path / "s")).about["others"] == done["others"]
     full.kill("n1")
-    error = failing(save, full, tmp_path / "t")
-    assert "aether_state_source=ID" in error.message
-    assert save(full, tmp_path / "t", source="n3")["members"] == ["n3"]
+    error = failing(save, full, tmp_path / "t", **anyhow)
+    assert "aether_state_source=ID" in error.message and not (tmp_path / "t").exists()
+    assert save(full, tmp_path / "t", source="n3", **anyhow)["members"] == ["n3"]
+    assert failing(save, full, tmp_path / "u", source="n9").kind == "bad_input"
 
 
 def test_a_jar_that_cannot_be_read_or_is_another_comes_from_another_member_or_is_refused_by_name(full, tmp_path):
