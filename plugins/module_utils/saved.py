@@ -38,7 +38,9 @@ UNFINISHED = ("stopping", "stopped", "formed")
 
 @dataclass(frozen=True)
 class Saved:
-    """A complete one, as it was read back. ``about``: the manifest; ``texts``: blueprint -> TOML; ``jars``: artifact -> path; ``journal``: entries with ``phase`` and ``at``."""
+    """A complete one, as it was read back. ``about``: the manifest; ``texts``: blueprint -> TOML; ``jars``: artifact -> path;
+    ``journal``: entries with ``phase`` and ``at``.
+    """
 
     path: str
     about: Mapping[str, Any]
@@ -159,9 +161,8 @@ def read(path: str) -> Saved:
 
 
 def listing(directory: str) -> List[Dict[str, Any]]:
-    """Every state in ``directory``, the newest first: ``path``, ``complete``, ``cluster``, ``at``, ``endpoints``, ``voters``, ``phase``, and ``why`` not complete.
-
-    Only manifests and journals are looked at; ``read`` looks at the rest.
+    """Every state in ``directory``, the newest first: ``path``, ``complete``, ``cluster``, ``at``, ``endpoints``, ``voters``, ``phase``, and ``why`` it is
+    not complete. Only manifests and journals are looked at; ``read`` looks at the rest.
     """
     try:
         names = sorted(os.listdir(directory))
@@ -191,11 +192,18 @@ def listing(directory: str) -> List[Dict[str, Any]]:
 
 
 def unfinished(found: Sequence[Mapping[str, Any]], cluster: str, endpoints: Sequence[str]) -> Optional[Mapping[str, Any]]:
-    """The newest of ``found`` that a full restart of this cluster was interrupted with: of its name, and with one of its endpoints, for names may be the default."""
+    """The newest of ``found``, where a full restart of this cluster was interrupted with it: of its name, and with one of its endpoints, for many have
+    the default name.
+    """
     for entry in found:
-        if entry["complete"] and entry["cluster"] == cluster and set(entry["endpoints"]) & set(endpoints):
+        if entry["complete"] and entry["cluster"] == cluster and _places(entry["endpoints"]) & _places(endpoints):
             return entry if entry["phase"] in UNFINISHED else None
     return None
+
+
+def _places(endpoints):
+    """Without the scheme, which a restart may change."""
+    return {url.partition("://")[2] for url in endpoints}
 
 
 # --- how far a full restart is -------------------------------------------------------------------------------------------------

@@ -64,7 +64,9 @@ class State:
         return bool(self.blueprints or self.counts or self.levels or self.overrides or dict(self.thresholds) != dict(defaults))
 
 
-def shown(view: View, documents: Sequence[Mapping[str, Any]], thresholds: Mapping[str, Tuple[float, float]], levels: Mapping[str, str], overrides: Sequence[str]) -> State:
+def shown(
+    view: View, documents: Sequence[Mapping[str, Any]], thresholds: Mapping[str, Tuple[float, float]], levels: Mapping[str, str], overrides: Sequence[str]
+) -> State:
     """What one member shows. ``documents``: its blueprints as it answers them."""
     kept = tuple(sorted((_kept(d, view.minimums) for d in documents), key=lambda b: b.id))
     # Without a quorum it keeps all of it and shows no slices (recording failures).
@@ -89,7 +91,8 @@ def _kept(document, minimums) -> Kept:
 def as_data(state: State) -> Dict[str, Any]:
     return {
         "blueprints": [
-            {"id": b.id, "slices": [dict(p._asdict()) for p in b.slices], "dependencies": list(b.dependencies), "further": list(b.further)} for b in state.blueprints
+            {"id": b.id, "slices": [dict(p._asdict()) for p in b.slices], "dependencies": list(b.dependencies), "further": list(b.further)}
+            for b in state.blueprints
         ],
         "counts": None if state.counts is None else dict(state.counts),
         "thresholds": {m: {"warning": w, "critical": c} for m, (w, c) in sorted(state.thresholds.items())},
@@ -161,7 +164,8 @@ def agreement(told: Mapping[str, State], defaults: Mapping[str, Tuple[float, flo
     state = next((told[m] for m in best if told[m].counts is not None), told[best[0]])
     order = list(told)
     empty = [m for m in told if not told[m].anything(defaults)]
-    others = [(tuple(sorted(g, key=order.index)), tuple(differing(state, told[g[0]]))) for g in ranked[1:]] + ([(tuple(empty), ("nothing at all",))] if empty else [])
+    others = [(tuple(sorted(g, key=order.index)), tuple(differing(state, told[g[0]]))) for g in ranked[1:]]
+    others += [(tuple(empty), ("nothing at all",))] if empty else []
     tied = tuple(m for g in ranked[1:] if len(g) == len(best) for m in g) if source not in best else ()
     return Agreement(state, tuple(sorted(best, key=order.index)), tuple(others), tied)
 
@@ -198,7 +202,7 @@ def differing(one: State, other: State) -> List[str]:
 
 
 def dormant(state: State) -> Dict[str, List[str]]:
-    """Blueprint -> its slices that the cluster does not want: it was answered "applied" and not taken (docs/product.md 6). Put back it could come alive."""
+    """Blueprint -> its slices that the cluster does not want: answered "applied" and never taken (docs/product.md 6). Put back, it could come alive."""
     if state.counts is None:
         return {}
     found = {b.id: [p.artifact for p in b.slices if p.artifact not in state.counts] for b in state.blueprints}
@@ -208,59 +212,61 @@ def dormant(state: State) -> Dict[str, List[str]]:
 def losses(state: State, files: Collection[str] = (), overrides: Collection[str] = (), unreadable: Optional[Mapping[str, str]] = None) -> List[Refusal]:
     """Everything that would not come back, each with its name and what to do about it.
 
-    ``files``: ids of blueprints whose file is supplied; ``overrides``: keys whose value is; ``unreadable``: artifacts of the repository -> why they cannot be read.
+    ``files``: ids of blueprints whose file is supplied; ``overrides``: keys whose value is; ``unreadable``: artifacts of the repository -> why it is so.
     """
     found = []
 
-    def loses(code, sentence):
+    def refuse(code, sentence):
         found.append(Refusal(code, sentence, OPTION % code))
 
     asleep = dormant(state)
     for key in state.overrides:
         if key not in overrides:
-            loses("override", "The configuration override %s has a value that the API hides: give it in aether_overrides." % key)
+            refuse("override", "The configuration override %s has a value that the API hides: give it in aether_overrides." % key)
     for blueprint in state.blueprints:
         if blueprint.id in asleep:
-            loses(
+            refuse(
                 "dormant",
                 "The blueprint %s has slices that the cluster does not run (%s): it was never taken, and is not put back. Delete it first, or apply it anew."
                 % (blueprint.id, ", ".join(asleep[blueprint.id])),
             )
         elif blueprint.id not in files:
             besides = " (%s)" % ", ".join(blueprint.further) if blueprint.further else ""
-            loses(
+            refuse(
                 "blueprint",
                 "Of the blueprint %s the API shows the slices alone: what else is in its file%s would be lost. Name the file in aether_blueprint_files."
                 % (blueprint.id, besides),
             )
     if state.counts is None:
         names = ", ".join(p.artifact for b in state.blueprints for p in b.slices)
-        loses("counts", "Nobody that answers shows how many instances are wanted now (%s): they would be as in the blueprints." % names)
+        refuse("counts", "Nobody that answers shows how many instances are wanted now (%s): they would be as in the blueprints." % names)
     listed = set(state.names())
     for artifact in sorted(set(state.counts or ()) - listed):
-        loses("orphan", "%s runs and is in no blueprint, so nothing could bring it back: apply a blueprint that has it." % artifact)
+        refuse("orphan", "%s runs and is in no blueprint, so nothing could bring it back: apply a blueprint that has it." % artifact)
     for artifact, why in sorted((unreadable or {}).items()):
-        loses("artifact", "The repository has %s, and it cannot be read: %s." % (artifact, why.rstrip(".")))
+        refuse("artifact", "The repository has %s, and it cannot be read: %s." % (artifact, why.rstrip(".")))
     return found
 
 
-def file_findings(state: State, files: Sequence[Tuple[str, Blueprint]]) -> List[str]:
+def file_refusals(state: State, files: Sequence[Tuple[str, Blueprint]]) -> List[Refusal]:
     """What is wrong with the supplied files, (where, blueprint) each: they must say what the cluster has."""
     kept = {b.id: b for b in state.blueprints}
     found = []
     for where, blueprint in files:
         if blueprint.id not in kept:
-            found.append("%s is the blueprint %s, which the cluster does not have." % (where, blueprint.id))
+            found.append(Refusal("file", "%s is the blueprint %s, which the cluster does not have." % (where, blueprint.id)))
             continue
         mine = {s.artifact: s.instances for s in blueprint.slices}
         theirs = {p.artifact: p.instances for p in kept[blueprint.id].slices}
         least = {p.artifact: p.minimum for p in kept[blueprint.id].slices if p.minimum is not None}
         if mine != theirs:
-            found.append("%s says %s, and the cluster has %s: give the file that was applied." % (where, _counted(mine), _counted(theirs)))
+            found.append(
+                Refusal("file", "%s says %s, and the cluster has %s: give the file that was applied." % (where, _counted(mine), _counted(theirs)))
+            )
         elif any(least.get(s.artifact, s.minimum) != s.minimum for s in blueprint.slices):
-            found.append("%s says other minimums than the cluster has (%s): give the file that was applied." % (where, _counted(least)))
+            found.append(Refusal("file", "%s says other minimums than the cluster has (%s): give the file that was applied." % (where, _counted(least))))
     ids = [b.id for _where, b in files]
-    found.extend("The blueprint %s is supplied %d times." % (i, ids.count(i)) for i in sorted(set(ids)) if ids.count(i) > 1)
+    found.extend(Refusal("file", "The blueprint %s is supplied %d times." % (i, ids.count(i))) for i in sorted(set(ids)) if ids.count(i) > 1)
     return found
 
 

@@ -10,7 +10,8 @@ module: aether_state_info
 short_description: Report the state of a cluster, which members agree on it, what cannot be saved, and how it differs from a saved one
 version_added: 0.1.0
 description:
-  - Asks every member, also without a majority. Where they disagree the largest group that agrees counts, one that shows something before one that shows nothing.
+  - Asks every member, also without a majority. Where they disagree the largest group that agrees counts, one that shows something before one that shows
+    nothing.
   - Changes nothing, neither in the cluster nor on disk. M(pragmatica.aether.aether_state) saves it and puts it back.
   - Not with O(api=runbook), which shows no blueprints.
 options:

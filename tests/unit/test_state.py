@@ -89,12 +89,12 @@ def test_what_the_api_does_not_give_back_is_named_until_it_is_supplied():
 
 def test_a_supplied_file_must_say_what_the_cluster_has():
     def findings(text):
-        return state.file_findings(WHOLE, [("'f'", state.Blueprint(SHOP, (state.Slice(CART, *text),)))])
+        return [r.sentence for r in state.file_refusals(WHOLE, [("'f'", state.Blueprint(SHOP, (state.Slice(CART, *text),)))])]
 
     assert findings((2, 1)) == []
     assert "cart:1.0.0 3, and the cluster has org.example:cart:1.0.0 2" in findings((3, 1))[0]
     assert "other minimums" in findings((2, 2))[0]
-    assert "does not have" in state.file_findings(EMPTY, [("'f'", state.Blueprint(SHOP, ()))])[0]
+    assert "does not have" in state.file_refusals(EMPTY, [("'f'", state.Blueprint(SHOP, ()))])[0].sentence
 
 
 # --- what differs --------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from .. import slices
 from ..client import EndpointTrouble
 from ..model import AetherError
 from ..placement import layout, witnesses
-from ..state import ALLOWABLE, Difference, State, Step, difference, dormant, file_findings, summary, text_of
+from ..state import ALLOWABLE, Difference, State, Step, difference, dormant, file_refusals, summary, text_of
 from ..waiting import SOON, Waited
 from .session import Look, Session, common_result
 from .state_info import Gathered, check, place
@@ -44,7 +44,9 @@ SHOWS_AFTER = 10.0
 
 
 def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
-    """Raises AetherError: ``bad_input``, ``cannot``, ``nobody``, ``refused``, ``incomplete``, ``unwritable``, ``write_failed``, ``not_settled``, ``differs``."""
+    """Raises AetherError: ``bad_input``, ``cannot``, ``nobody``, ``refused``, ``incomplete``, ``unwritable``, ``write_failed``, ``not_settled``,
+    ``differs``.
+    """
     params = dict(params, path=place(params["path"]))
     if params["state"] == "noted":
         return noted(params, session)
@@ -122,7 +124,8 @@ class Save:
         if not differs.nothing:
             raise AetherError(
                 "refused",
-                "'%s' holds another state, of %s, and is not overwritten: give a new directory. Differing: %s." % (path, there.about["at"], "; ".join(differs.sentences())),
+                "'%s' holds another state, of %s, and is not overwritten: give a new directory. Differing: %s."
+                % (path, there.about["at"], "; ".join(differs.sentences())),
                 result=self.result(""),
             )
         return self.result("This state is saved in %s." % path)
@@ -130,12 +133,12 @@ class Save:
     def refuse(self) -> None:
         """What speaks against it, all at once. What would be lost is named, unless that was allowed."""
         gathered, params = self.gathered, self.params
-        findings = file_findings(gathered.state, self.files)
         asleep = dormant(gathered.state)
         self.texts = {b.id: text_of(b) for b in gathered.state.blueprints if b.id not in asleep}
         self.texts.update({b.id: b.text for _where, b in self.files if b.id in self.texts})
-        refusals = [r for r in gathered.losses([b.id for _where, b in self.files], list(params["overrides"])) if r.code not in params["allow"]]
-        text = findings + ["%s (%s)" % (r.sentence, r.option) for r in refusals] + [s for s in [gathered.tie()] if s]
+        refusals = file_refusals(gathered.state, self.files)
+        refusals += [r for r in gathered.losses([b.id for _where, b in self.files], list(params["overrides"])) if r.code not in params["allow"]]
+        text = [r.sentence + (" (%s)" % r.option if r.option else "") for r in refusals] + [s for s in [gathered.tie()] if s]
         if text:
             raise AetherError("refused", "Refused, nothing was touched: %s" % " ".join(text), refusals=[r.as_data() for r in refusals], result=self.result(""))
 
@@ -218,7 +221,9 @@ class Restore:
             )
         if self.before.phase in on_disk.UNFINISHED:
             on_disk.note(self.before.path, "restored", time.time(), voters=list(session.voters), active_at=round(self.active_at or time.time(), 3))
-        said = "Put back from %s: %s." % (self.before.path, "; ".join(self.done)) if self.done else "Nothing differs from what was saved in %s." % self.before.path
+        said = "Nothing differs from what was saved in %s." % self.before.path
+        if self.done:
+            said = "Put back from %s: %s." % (self.before.path, "; ".join(self.done))
         besides = " There is more than was saved: %s." % "; ".join(left.newer) if left.newer else ""
         lost = " Not put back, as it was not saved: %s." % ", ".join(self.before.left_out) if self.before.left_out else ""
         return self.result("%s Every slice is active.%s%s" % (said, besides, lost))
@@ -235,7 +240,8 @@ class Restore:
         if differs.newer and not self.params["overwrite"]:
             raise AetherError(
                 "refused",
-                "Refused, nothing was touched: the cluster has newer state than %s (saved %s): %s. To put the saved one in its place set aether_state_overwrite=true."
+                "Refused, nothing was touched: the cluster has newer state than %s (saved %s): %s. To put the saved one in its place set"
+                " aether_state_overwrite=true."
                 % (self.before.path, self.before.about["at"], "; ".join(differs.newer)),
                 newer=differs.newer, difference=differs.sentences(), result=self.result(""),
             )
@@ -323,7 +329,8 @@ class Restore:
             left = slices.stuck(self.look.observation, self.look.verdict, plan)
             raise AetherError(
                 "not_settled",
-                "Put back, and not every slice is active after %.0f s: %s. Run this again: it goes on here." % (self.waited.seconds, "; ".join(left) or self.waited.last),
+                "Put back, and not every slice is active after %.0f s: %s. Run this again: it goes on here."
+                % (self.waited.seconds, "; ".join(left) or self.waited.last),
                 left=left, result=self.result(""),
             )
         self.active_at = since["at"]

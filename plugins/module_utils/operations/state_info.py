@@ -51,7 +51,8 @@ def check(params: Dict[str, Any], session: Session) -> None:
     if not session.dialect.SHOWS_STATE:
         raise AetherError(
             "cannot",
-            "The API '%s' shows no blueprints, thresholds or artifacts, so a state cannot be saved or put back there. Nothing was touched." % session.dialect.NAME,
+            "The API '%s' shows no blueprints, thresholds or artifacts, so a state cannot be saved or put back there. Nothing was touched."
+            % session.dialect.NAME,
         )
     if params["source"] and params["source"] not in session.voters:
         raise AetherError("bad_input", "Option 'source' names %s, which is not among the voters (%s)." % (params["source"], ", ".join(session.voters)))
