@@ -24,7 +24,7 @@ SMALLEST = 3
 @dataclass
 class Restart:
     """Ids. ``absent``: in the running lists and not in the inventory; ``save``: whether the state has to be saved first; ``resumed``: the phase of the
-    interrupted run that this one goes on with.
+    interrupted run that this one goes on with; ``done``: whether who was to go is out already, and nothing is left to do.
     """
 
     verdict: Verdict
@@ -35,6 +35,7 @@ class Restart:
     to_start: List[str] = field(default_factory=list)
     save: bool = True
     resumed: str = ""
+    done: bool = False
     refusals: List[Refusal] = field(default_factory=list)
 
     def refuse(self, code: str, sentence: str, option=None) -> None:
@@ -57,11 +58,13 @@ def plan_restart(
     """
     plan = Restart(judge(observation), resumed=phase if phase in UNFINISHED else "")
     voters, answering = list(observation.voters), observation.answering()
-    plan.save = not plan.resumed
     plan.staying = [i for i in voters if i not in removing]
     plan.leaving = [i for i in voters if i in removing]
     plan.absent = sorted({i for v in answering for i in v.core_nodes} - observation.listed)
-    if not (phase == "formed" and _stands(plan, observation)):
+    stands = _stands(plan, observation)
+    plan.done = stands and bool(removing) and not plan.resumed
+    plan.save = not plan.resumed and not plan.done
+    if not plan.done and not (phase == "formed" and stands):
         plan.to_stop = [i for i in voters if i not in dead]
         plan.to_start = plan.staying
     _refuse_end(plan, voters, removing, len(observation.retired), allow_even, allow_small)
@@ -133,6 +136,8 @@ def _refuse_others(plan, observation, dead, absent) -> None:
 
 def explain(plan: Restart) -> List[str]:
     """Sentences about what would be done, in order."""
+    if plan.done:
+        return ["%s are out already, and %s run with the list of those that stay: nothing is left to do." % (", ".join(plan.leaving), ", ".join(plan.staying))]
     found = []
     if plan.resumed:
         found.append("An earlier full restart was interrupted (%s): its saved state is put back, and nothing is saved again." % plan.resumed)

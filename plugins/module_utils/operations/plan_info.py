@@ -160,7 +160,7 @@ def restart_data(plan: restarting.Restart, look: Look) -> Dict[str, Any]:
     """As lists of ids throughout, so that plays can have each as their hosts."""
     return {
         "operation": "restart",
-        "done": False,
+        "done": plan.done,
         "baseline": list(plan.verdict.with_state),
         "leader": plan.verdict.leader,
         "majority": plan.verdict.holds("majority"),
@@ -170,6 +170,7 @@ def restart_data(plan: restarting.Restart, look: Look) -> Dict[str, Any]:
         "absent": plan.absent,
         "to_stop": plan.to_stop,
         "to_start": plan.to_start,
+        "to_check": [] if plan.done else plan.staying,
         "nodes": {i: {"started_before": plan.to_start[: plan.to_start.index(i)] if i in plan.to_start else []} for i in look.observation.voters},
         "lists": {v.id: sorted(v.core_nodes) for v in look.observation.answering()},
         "refusals": [r.as_data() for r in plan.refusals],
