@@ -24,7 +24,7 @@ SMALLEST = 3
 @dataclass
 class Restart:
     """Ids. ``absent``: in the running lists and not in the inventory; ``save``: whether the state has to be saved first; ``resumed``: the phase of the
-    interrupted run that this one goes on with; ``done``: whether who was to go is out already, and nothing is left to do.
+    interrupted run that this one goes on with; ``done``: whether who was to go is out already, and nothing is left to do; ``fading``: said to be dead, and still in somebody's view.
     """
 
     verdict: Verdict
@@ -36,6 +36,7 @@ class Restart:
     save: bool = True
     resumed: str = ""
     done: bool = False
+    fading: List[str] = field(default_factory=list)
     refusals: List[Refusal] = field(default_factory=list)
 
     def refuse(self, code: str, sentence: str, option=None) -> None:
@@ -106,12 +107,16 @@ def _refuse_end(plan, voters, removing, retired, allow_even, allow_small) -> Non
 def _refuse_others(plan, observation, dead, absent) -> None:
     """Whoever could run on beside the new cluster."""
     answering = observation.answering()
-    connected = sorted({i for v in answering for i in v.peers} - set(observation.voters))
+    seen = {i for v in answering for i in v.peers}
+    # The dead stay in the views for 18 s to two minutes (docs/product.md 3), and members that have seen their end hide their counts: so it is saved at once,
+    # and before the stop it is waited for.
+    plan.fading = sorted(i for i in seen if i in dead or i in absent)
+    connected = sorted(seen - set(observation.voters) - set(absent))
     if connected:
         plan.refuse(
             "connected_stranger",
-            "%s is connected to the members and is not in the inventory, so it would run on with the old state: add it to the group aether_nodes, or stop its"
-            " service. One that died is gone from the views after 18 s, of several that died together the last after two minutes." % ", ".join(connected),
+            "%s is connected to the members and is not in the inventory, so it would run on with the old state: add it to the group aether_nodes, or, when it"
+            " is gone for good, say so with -e aether_confirm_dead=%s." % (", ".join(connected), ",".join(connected)),
         )
     unsaid = [i for i in plan.absent if i not in absent and i not in connected]
     if unsaid:
@@ -121,13 +126,9 @@ def _refuse_others(plan, observation, dead, absent) -> None:
             " -e aether_confirm_dead=%s; else put them back into aether_nodes." % (", ".join(unsaid), ",".join(unsaid)),
             "aether_confirm_dead",
         )
-    alive = sorted(i for i in dead if any(i == v.id or i in v.peers for v in answering))
+    alive = sorted(i for i in dead if i in {v.id for v in answering})
     if alive:
-        plan.refuse(
-            "still_alive",
-            "%s is not dead, or has been for less than two minutes: it answers, or the members are still connected to it. Run this again then."
-            % ", ".join(alive),
-        )
+        plan.refuse("still_alive", "%s is not dead, for it answers: its host has to be reached, so that it can be stopped with the others." % ", ".join(alive))
     refuse_wrong_members(plan)
     if plan.resumed:
         # They may be half way to another key or to TLS; what answers wrongly is stopped, too.
@@ -148,6 +149,8 @@ def explain(plan: Restart) -> List[str]:
         found.append("Then %s would be started, one at a time, with the list %s." % (", ".join(plan.to_start), ", ".join(plan.staying)))
     else:
         found.append("%s have formed the cluster, and are not stopped again." % ", ".join(plan.staying))
+    if plan.fading:
+        found.append("Nobody is stopped before %s, who is said to be dead, is gone from every view." % ", ".join(plan.fading))
     if plan.leaving:
         found.append("%s would be out, and not started at boot." % ", ".join(plan.leaving))
     if plan.absent:

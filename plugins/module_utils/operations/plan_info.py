@@ -168,6 +168,7 @@ def restart_data(plan: restarting.Restart, look: Look) -> Dict[str, Any]:
         "staying": plan.staying,
         "leaving": plan.leaving,
         "absent": plan.absent,
+        "fading": plan.fading,
         "to_stop": plan.to_stop,
         "to_start": plan.to_start,
         "to_check": [] if plan.done else plan.staying,
