@@ -96,6 +96,8 @@ class Save:
         text = "Saved in %s and read back: %s" % (read_back.path, self.gathered.sentence())
         if read_back.left_out:
             text += " LOST with it, as allowed: %s." % ", ".join(read_back.left_out)
+        if read_back.state.counts is None:
+            text += " The counts are those of the blueprints, for nobody shows those that are wanted now."
         return self.result(text, changed=True)
 
     def read_files(self) -> List[Tuple[str, slices.Blueprint]]:
