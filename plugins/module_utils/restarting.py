@@ -24,7 +24,8 @@ SMALLEST = 3
 @dataclass
 class Restart:
     """Ids. ``absent``: in the running lists and not in the inventory; ``save``: whether the state has to be saved first; ``resumed``: the phase of the
-    interrupted run that this one goes on with; ``done``: whether who was to go is out already, and nothing is left to do; ``fading``: said to be dead, and still in somebody's view.
+    interrupted run that this one goes on with; ``done``: whether who was to go is out already, and nothing is left to do; ``fading``: said to be dead, and
+    still in somebody's view.
     """
 
     verdict: Verdict

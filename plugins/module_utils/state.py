@@ -20,7 +20,7 @@ from .model import View
 from .slices import Blueprint, Slice, to_toml
 
 # What a person may decide to lose.
-ALLOWABLE = ("blueprint", "counts", "override", "artifact", "orphan", "dormant")
+ALLOWABLE = ("blueprint", "counts", "override", "artifact", "orphan", "dormant", "nothing")
 OPTION = "aether_state_allow=%s"
 
 
@@ -209,10 +209,13 @@ def dormant(state: State) -> Dict[str, List[str]]:
     return {i: artifacts for i, artifacts in found.items() if artifacts}
 
 
-def losses(state: State, files: Collection[str] = (), overrides: Collection[str] = (), unreadable: Optional[Mapping[str, str]] = None) -> List[Refusal]:
+def losses(
+    state: State, files: Collection[str] = (), overrides: Collection[str] = (), unreadable: Optional[Mapping[str, str]] = None, blind: bool = False
+) -> List[Refusal]:
     """Everything that would not come back, each with its name and what to do about it.
 
-    ``files``: ids of blueprints whose file is supplied; ``overrides``: keys whose value is; ``unreadable``: artifacts of the repository -> why it is so.
+    ``files``: ids of blueprints whose file is supplied; ``overrides``: keys whose value is; ``unreadable``: artifacts of the repository -> why it is so;
+    ``blind``: nobody shows anything, and nobody that answers has a quorum, so that it may be hidden.
     """
     found = []
 
@@ -220,6 +223,8 @@ def losses(state: State, files: Collection[str] = (), overrides: Collection[str]
         found.append(Refusal(code, sentence, OPTION % code))
 
     asleep = dormant(state)
+    if blind:
+        refuse("nothing", "Nobody that answers is ready, and none of them shows any state: what the cluster has cannot be told. Bring members back (site.yml).")
     for key in state.overrides:
         if key not in overrides:
             refuse("override", "The configuration override %s has a value that the API hides: give it in aether_overrides." % key)

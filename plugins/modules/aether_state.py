@@ -51,10 +51,10 @@ options:
     description:
       - What may be lost. V(blueprint), what a blueprint's file has besides its slices; V(counts), where nobody shows how many instances are wanted now;
         V(override), one without its value; V(artifact), a JAR that cannot be read; V(orphan), a slice in no blueprint; V(dormant), a blueprint that was
-        never taken.
+        never taken; V(nothing), whatever it may be, where nobody that answers is ready or shows anything.
     type: list
     elements: str
-    choices: [blueprint, counts, override, artifact, orphan, dormant]
+    choices: [blueprint, counts, override, artifact, orphan, dormant, nothing]
     default: []
   overwrite:
     description: Whether what was saved takes the place of something newer. What there is besides stays.

@@ -85,6 +85,7 @@ def test_what_the_api_does_not_give_back_is_named_until_it_is_supplied():
         assert loss.code == code and name in loss.sentence and loss.option == "aether_state_allow=%s" % code
     (loss,) = state.losses(WHOLE, [SHOP], ["my.key"], {CART: "n1: broken."})
     assert loss.code == "artifact" and "n1: broken." in loss.sentence
+    assert [r.code for r in state.losses(EMPTY, blind=True)] == ["nothing"] and state.losses(EMPTY) == []
 
 
 def test_a_supplied_file_must_say_what_the_cluster_has():
@@ -355,6 +356,14 @@ def test_nobody_answers(full, tmp_path):
         full.kill(node)
     assert failing(save, full, tmp_path / "s").kind == "nobody" and not (tmp_path / "s").exists()
     assert run(state_info, full)["state"] is None
+
+
+def test_an_empty_answer_of_somebody_without_quorum_is_not_taken_for_an_empty_cluster(tmp_path):
+    with SimCluster(3) as cluster:
+        cluster.start("n1")
+        cluster.wait(lambda: cluster.request("GET", "n1", "/health/ready")[0] == 503, "n1 to answer")
+        error = failing(save, cluster, tmp_path / "s")
+        assert error.kind == "refused" and "what the cluster has cannot be told" in error.message and not (tmp_path / "s").exists()
 
 
 def test_members_that_disagree(full, tmp_path):

@@ -107,7 +107,10 @@ class Gathered:
         return State(state.blueprints, state.counts, state.thresholds, state.levels, state.overrides, found)
 
     def losses(self, files: Sequence[str] = (), overrides: Sequence[str] = ()):
-        return losses(self.state, files, overrides, self.unreadable) if self.state is not None else []
+        if self.state is None:
+            return []
+        blind = not self.state.anything(self.session.dialect.DEFAULT_THRESHOLDS) and not any(v.ready for v in self.look.observation.answering())
+        return losses(self.state, files, overrides, self.unreadable, blind)
 
     def sentence(self) -> str:
         if self.state is None:
