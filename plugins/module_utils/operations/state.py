@@ -20,7 +20,7 @@ from ..client import EndpointTrouble
 from ..model import AetherError
 from ..placement import layout, witnesses
 from ..state import ALLOWABLE, Difference, State, Step, difference, dormant, file_refusals, summary, text_of
-from ..waiting import SOON, Waited
+from ..waiting import FIRST_PAUSE, SOON, Waited
 from .session import Look, Session, common_result
 from .state_info import Gathered, check, place
 from .through import endpoint_of, key_refusals, write_through
@@ -326,7 +326,7 @@ class Restore:
                 since.setdefault("at", time.time())
             return not lacks, slices.progress(self.look.observation, self.look.verdict, plan) or "nothing to wait for"
 
-        self.waited = self.session.wait(poll, self.params["timeout"], stable_for=self.params["stable_for"], longest_pause=SOON)
+        self.waited = self.session.wait(poll, self.params["timeout"], stable_for=self.params["stable_for"], longest_pause=FIRST_PAUSE)
         if not self.waited.met:
             left = slices.stuck(self.look.observation, self.look.verdict, plan)
             raise AetherError(
