@@ -19,8 +19,9 @@ options:
       - V(grow) - add voters that are not members yet, then give the longer list to the old members.
       - V(roll) - restart every member, the leader last.
       - V(shrink) - take O(removing) out, one at a time, the leader last; the plan is about the next of them.
+      - V(restart) - stop every node and start those cold that stay, for what cannot be done one at a time; also without a majority.
     type: str
-    choices: [bootstrap, grow, roll, shrink]
+    choices: [bootstrap, grow, roll, shrink, restart]
     required: true
   abandoned:
     description: Nodes on which an earlier, interrupted run left its mark. They are finished first.
@@ -57,7 +58,7 @@ options:
     elements: str
     default: []
   leaving:
-    description: Ids of dead nodes that the new lists do without.
+    description: Ids of dead nodes that the new lists do without. For O(operation=restart), those that the running lists have and the inventory has not.
     type: list
     elements: str
     default: []
@@ -67,7 +68,7 @@ options:
     elements: str
     default: []
   removing:
-    description: For O(operation=shrink), the members that are to go.
+    description: For O(operation=shrink) and O(operation=restart), the members that are to go.
     type: list
     elements: str
     default: []
@@ -131,6 +132,10 @@ options:
     description: Accept that those that are left while others are stopped are critically busy, as found with O(window).
     type: bool
     default: false
+  phase:
+    description: For O(operation=restart), how far an interrupted one is, as the journal of its saved state says; empty when there is none.
+    type: str
+    default: ""
   key_role:
     description: The role that O(api_key) must have for what the plan will write. Learnt by a request that changes nothing.
     type: str

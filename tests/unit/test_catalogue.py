@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.pragmatica.aether.plugins.module_utils import capacity, client, config_rules, growth, locking, model, placement, preflight, query, quorum, shrinking, slices, startup
+from ansible_collections.pragmatica.aether.plugins.module_utils import restarting, saved, state
 from ansible_collections.pragmatica.aether.plugins.module_utils.operations import session, threshold
 from builders import cluster, gone, member, stateless
 from fakes import parameters
@@ -88,6 +89,19 @@ def enough():
         yield from (("", finding) for finding in caught.value.data["findings"])
 
 
+def restarts():
+    found = [restarting.plan_restart(sound(FIVE), ["n5"]), restarting.plan_restart(sound(THREE), ["n9", "n3"], ["n3"])]
+    found += [restarting.plan_restart(cluster(member("n1", FIVE), gone("n2"), gone("n3"), voters=THREE)), restarting.plan_restart(cluster(gone("n1"), voters=THREE))]
+    yield from ((refusal.code, refusal.sentence) for plan in found for refusal in plan.refusals if refusal.code != "down")
+
+
+def savings():
+    kept = state.State((state.Kept(SHOP, (state.Part(CART, 2, 1),)),), None, {}, {}, ("my.key",))
+    yield from ((refusal.code, refusal.sentence) for refusal in state.losses(kept, (), (), {CART: "n1: no."}))
+    yield from ((refusal.code, refusal.sentence) for refusal in state.file_refusals(kept, [("'f'", state.Blueprint(CART, ()))]))
+    yield from failing(lambda: saved.read("/nowhere/at/all"))
+
+
 def configurations():
     yield from (("", finding) for finding in config_rules.peer_findings("n1", ["n1:10.0.0.1"]))
     yield from (("", finding) for finding in config_rules.secret_findings({"tls": True}))
@@ -135,7 +149,8 @@ def failing(*calls):
 # Where it is said -> the chapter of the page in which it must stand.
 SAID = {
     talking: "Talking to a node", gates: "How the cluster is: gates and waits", plans: "Growing, starting and restarting", removals: "Taking members out", drains: "Draining a node",
-    of_slices: "Slices, blueprints and artifacts", enough: "Enough nodes, and when to warn", configurations: "A node's configuration", readiness: "Are the hosts ready?",
+    restarts: "Restarting all at once", savings: "Saving the state and putting it back", of_slices: "Slices, blueprints and artifacts", enough: "Enough nodes, and when to warn",
+    configurations: "A node's configuration", readiness: "Are the hosts ready?",
     starts: "A node that started with less than it was given", locks: "Two runs at once", queries: "Queries and conditions",
 }
 

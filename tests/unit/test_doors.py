@@ -130,6 +130,24 @@ def test_both_doors_answer_the_same(three):
 
 
 @DOORS
+def test_a_state_is_saved_and_put_back_through_each_door(three, through, tmp_path):
+    path, secret = str(tmp_path / "state"), {"my.key": "a word of its own"}
+    assert three.request("POST", "n1", "/api/config", {"key": "my.key", "value": secret["my.key"]})[0] == 200
+    options = dict(told(three), path=path, overrides=secret, allow=["blueprint"])
+    three.wait(lambda: all(three.get(n, "/api/config/overrides") for n in three.ids), "all to have it")
+    for changed in (True, False):
+        code, answer = through("aether_state", state="saved", **options)
+        assert (code, answer["changed"], answer["path"]) == (0, changed, path), answer
+    assert three.request("DELETE", "n1", "/api/config/my.key")[0] == 200
+    three.wait(lambda: not any(three.get(n, "/api/config/overrides") for n in three.ids), "all to have lost it")
+    _code, differs = through("aether_state_info", path=path, **told(three))
+    assert not differs["equal"] and differs["difference"] == ["configuration override my.key: none"]
+    code, answer = through("aether_state", timeout=40, stable_for=0.1, **options)
+    assert code == 0, answer["msg"]
+    assert answer["changed"] and three.get("n1", "/api/config/overrides") and secret["my.key"] not in json.dumps(dict(answer, invocation=None))
+
+
+@DOORS
 def test_check_mode_reaches_the_operation_through_each_door(three, through):
     three.wait(lambda: all(i["state"] == "ACTIVE" for s in three.get("n1", "/api/slices")["slices"] for i in s["instances"]), "active")
     three.post("n1", "/api/node/drain/n3")

@@ -26,6 +26,7 @@ CAN_SCALE = False
 CAN_APPLY = False
 CAN_STORE = False
 CAN_ALERT = False
+SHOWS_STATE = False
 COMMANDS = True
 
 HEALTH = "/health"

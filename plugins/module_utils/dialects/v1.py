@@ -23,6 +23,7 @@ CAN_SCALE = True
 CAN_APPLY = True
 CAN_STORE = True
 CAN_ALERT = True
+SHOWS_STATE = True
 COMMANDS = False
 
 READY = "/health/ready"
@@ -41,6 +42,7 @@ DRAIN = "/api/node/drain/%s"
 SCALE = "/api/scale"
 DEPLOY = "/api/deploy"
 CONFIG = "/api/config"
+OVERRIDES = "/api/config/overrides"
 STORED = "/repository/info/%s"
 METRICS = "/api/metrics"
 ALERTS = "/api/alerts/%s"
@@ -194,6 +196,39 @@ def store(artifact: str, data: bytes) -> Tuple[str, str, object]:
     """(method, path, body) of the write that puts a JAR into the cluster's repository."""
     group, name, version = _places(artifact)
     return "PUT", "/repository/%s/%s/%s/%s-%s.jar" % (group, name, version, name, version), data
+
+
+def jar(artifact: str) -> str:
+    """The path at which the cluster's repository has a JAR: that of its upload, as in any Maven repository."""
+    return store(artifact, b"")[1]
+
+
+def levels(client: Client, endpoint: Endpoint) -> Dict[str, str]:
+    """Logger -> level, where somebody has set one."""
+    found = json_of(client.read(endpoint, LEVELS), endpoint, LEVELS, dict)
+    return {str(name): level for name, level in found.items() if isinstance(level, str)}
+
+
+def overrides(client: Client, endpoint: Endpoint) -> List[str]:
+    """Keys of the configuration overrides; their values are not shown."""
+    return sorted(str(key) for key in json_of(client.read(endpoint, OVERRIDES), endpoint, OVERRIDES, dict))
+
+
+def set_threshold(metric: str, warning: float, critical: float) -> Tuple[str, str, object]:
+    return "POST", THRESHOLDS, {"metric": metric, "warning": warning, "critical": critical}
+
+
+def forget_threshold(metric: str) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that takes a threshold away, one of the defaults as well."""
+    return "DELETE", "%s/%s" % (THRESHOLDS, quote(metric, safe="")), None
+
+
+def set_level(logger: str, level: str) -> Tuple[str, str, object]:
+    return "POST", LEVELS, {"logger": logger, "level": level}
+
+
+def set_override(key: str, value: str) -> Tuple[str, str, object]:
+    return "POST", CONFIG, {"key": key, "value": value}
 
 
 def repositories(client: Client, endpoint: Endpoint) -> List[str]:

@@ -46,6 +46,8 @@ class Switches:
     slice_delay: float = 0.0  # added to the time an instance takes to become active
     artifacts: str = "org.example"  # artifacts whose group begins so are in the local repository
     missing_artifact: str = ""  # but those that contain this text are not
+    unreadable_jar: str = ""  # the content of artifacts that contain this text cannot be downloaded
+    broken_jar: str = ""  # and of these comes without its first byte
     health_503: bool = False  # runbook: /health without a quorum is 503, not 200
     node_list: str = "id"  # runbook: the node list holds objects with this key, or "strings"
     cpu: float = 0.12
