@@ -172,8 +172,11 @@ def test_the_exporter_is_not_heard(lab):
 def test_an_exporter_that_does_not_start_is_explained(lab):
     result = setup(lab, ok=False, aether_monitoring_port=9090)
     assert "Port 9090 of 127.0.0.1 cannot be listened on" in result.text and "does not start on m1" in result.text, result.tail()
-    setup(lab)
+    # It failed half-way, with files that are right for the next run and that nobody has read.
+    lab.pool.exec(WATCHER, "sh", "-c", "sed -i s/9090/9185/ %s/exporter.json" % CONFIG)
+    assert "The run before was interrupted" in setup(lab).text
     quiet(lab)
+    assert setup(lab).changes == []
 
 
 def test_thresholds_are_taken_over_without_a_restart_of_prometheus(lab):
