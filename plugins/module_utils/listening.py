@@ -20,7 +20,8 @@ import time
 
 LISTENER = "aether-listener"  # what it is called in a list of processes; 15 characters are shown
 DATAGRAM = 1200  # bytes: what QUIC needs to get through, so a path that is too narrow shows as well
-# Seconds that it stays after the last question when everybody was heard: who missed an answer asks again, five times meanwhile, see REPEAT in aether_reach_info.
+# Seconds that it stays after the last question when everybody was heard: who missed an answer asks again, five times meanwhile (REPEAT in
+# aether_reach_info).
 LINGER = 2.0
 
 
