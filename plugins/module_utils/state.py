@@ -373,7 +373,7 @@ def _thresholds(found, saved, now, defaults) -> None:
 
 
 def _blueprints(found, saved, now, left_out) -> None:
-    there, counts = {b.id: b for b in now.blueprints}, []
+    there, counts, said = {b.id: b for b in now.blueprints}, [], set()
     for blueprint in saved.blueprints:
         if blueprint.id in left_out:
             continue
@@ -386,11 +386,12 @@ def _blueprints(found, saved, now, left_out) -> None:
         own = {p.artifact: p.instances for p in blueprint.slices}
         for artifact in list(own) + list(blueprint.dependencies):
             wanted = (saved.counts or {}).get(artifact)
-            if wanted is None:
+            if wanted is None or artifact in said:  # two blueprints may have the same slice
                 continue
             shows = own.get(artifact) if mine is None else None if now.counts is None else now.counts.get(artifact)
             if shows == wanted or now.counts is None and mine is not None:
                 continue
+            said.add(artifact)
             words = "%s: %s wanted, saved %d" % (artifact, "none" if shows is None else shows, wanted)
             # As the blueprint has it: put back and not scaled yet. None: what the cluster adds by itself shows later.
             if shows is None or shows == own.get(artifact):

@@ -6,7 +6,8 @@
 
 A dialect is a module with ``NAME``, what it can tell (``HAS_LIFECYCLE``, ``HAS_LEADER``, ``HAS_LISTS``, ``HAS_IDS``) and do
 (``CAN_ACTIVATE``, ``CAN_SCALE``, ``CAN_APPLY`` blueprints, ``CAN_STORE`` artifacts, ``CAN_ALERT`` at thresholds, ``SHOWS_STATE`` so that it can be saved,
-``COMMANDS`` by its own program), ``recognise``, ``read_view``, ``read_load``, ``connected_peers``, ``deployments``, ``said_no``, ``TELLS`` (what aether_info can gather)
+``COMMANDS`` by its own program), ``recognise``, ``read_view``, ``read_load``, ``connected_peers``, ``deployments``, ``said_no``, ``TELLS`` (what
+aether_info can gather)
 and one function per write. It knows the model and the client, nothing above.
 """
 
