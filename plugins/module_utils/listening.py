@@ -108,7 +108,7 @@ def child(opened, control, nonce, seconds, askers):
 
 def serve(opened, control, nonce, end, askers):
     """Answer questions with this nonce until told to stop, until ``end`` (monotonic), or until ``askers`` hosts were heard at every port and ask no more."""
-    arrived, streams = set(), {}
+    arrived, streams = {}, {}  # question -> when it was heard last; connection -> what came so far
     waiting = [control] + opened
     until = end
     while time.monotonic() < until:
@@ -135,14 +135,14 @@ def serve(opened, control, nonce, end, askers):
                     data, address = source.recvfrom(2 * DATAGRAM)
                     who = asked(data, nonce)
                     if who:
-                        arrived.add(who)
+                        arrived[who] = time.monotonic()
                         source.sendto(data, address)
             except OSError:
                 if source in streams:
                     del streams[source]
                     source.close()
-        if readable and len(arrived) == askers * len(opened):
-            until = min(end, time.monotonic() + LINGER)
+        if len(arrived) == askers * len(opened):
+            until = min(end, max(arrived.values()) + LINGER)
 
 
 def hear_stream(stream, streams, nonce, arrived):
@@ -150,8 +150,8 @@ def hear_stream(stream, streams, nonce, arrived):
     data = stream.recv(2 * DATAGRAM)
     streams[stream] += data
     who = asked(streams[stream], nonce) if len(streams[stream]) == DATAGRAM else None
-    if who:
-        arrived.add(who)
+    if who and data:
+        arrived[who] = time.monotonic()
         stream.sendall(streams[stream])
     if not data or len(streams[stream]) > DATAGRAM:
         del streams[stream]

@@ -105,9 +105,10 @@ def test_a_two_way_block_is_found_from_both_sides(lab):
     assert "nor does n2 reach n1" in result.text and "nor does n1 reach n2" in result.text and "one-way" not in result.text
 
 
-@pytest.mark.fault("known beforehand", "one packet in five is lost")
+@pytest.mark.fault("known beforehand", "one packet in ten is lost")
 def test_a_lossy_cable_is_no_block(lab):
-    lab.pool.fault("lossy", ["n1"], ["n2"], percent=20)
+    """In either direction; of more, the kernel's own three questions for an address would too often be lost."""
+    lab.pool.fault("lossy", ["n1"], ["n2"], percent=10)
     clean(lab)
 
 

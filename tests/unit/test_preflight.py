@@ -464,7 +464,15 @@ def test_a_listener_that_has_heard_everybody_ends_by_itself_and_the_next_look_wa
     for me in ("n1", "n2"):
         found = call("aether_reach_info", mode="probe", me=me, targets=with_nobodys(first, ports))
         assert {p["result"] for p in found["probes"]} == {"ok"}
-    assert {p["state"] for p in look(ports)["ports"]} == {"free"}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stop = threading.Event()
+        asking = threading.Thread(target=lambda: [stranger.sendto(b"hello", ("127.0.0.1", ports[0]["port"])) for _ in range(200) if not stop.wait(0.1)])
+        asking.start()
+        try:
+            assert {p["state"] for p in look(ports)["ports"]} == {"free"}
+        finally:
+            stop.set()
+            asking.join()
     free_again(ports)
 
 
