@@ -117,8 +117,8 @@ def test_both_doors_answer_the_same(three):
     assert sound["quorum"]["have"] == 3 and sound["cluster"]["leader"] == "n1" and sound["changed"] is False and sound["api"] == "v1"
     member = same("aether_node", 0, name="n2")
     assert member["node"] == {"id": "n2", "state": "ON_DUTY", "sound": True, "has_state": True} and "n2 is a member" in member["msg"]
-    measured = same("aether_capacity_info", 0, window=0.2, profile="development")
-    assert [m["cpu"] for m in measured["members"]] == [0.12] * 3 and measured["advice"]["action"] == "scale_in" and measured["table"]
+    measured = same("aether_capacity_info", 0, window=0.2)
+    assert [m["cpu"] for m in measured["members"]] == [0.12] * 3 and measured["advice"]["action"] == "hold" and measured["table"]
     above = same("aether_threshold", 1, metric="cpu.usage", warning=0.9, critical=0.1)
     assert above["failure"]["kind"] == "bad_input" and "above the critical level" in above["msg"]
     assert same("aether_threshold", 0, metric="cpu.usage")["threshold"] == {"metric": "cpu.usage", "warning": 0.7, "critical": 0.9}
