@@ -73,7 +73,7 @@ author: Contributors to the pragmatica.aether project (@pragmaticalabs)
 EXAMPLES = r"""
 - name: Is it time to scale?
   pragmatica.aether.aether_capacity_info:
-    window: 10
+    window: 3
     endpoints: [n1=http://10.0.0.1:8080, n2=http://10.0.0.2:8080, n3=http://10.0.0.3:8080]
   delegate_to: localhost
   register: capacity

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from ansible_collections.pragmatica.aether.plugins.filter.members import machines
 from ansible_collections.pragmatica.aether.plugins.module_utils import capacity
 from ansible_collections.pragmatica.aether.plugins.module_utils.capacity import HOLD, IN, OUT, UP, Load, Machine, Sample, advise, left_with, overload
 from ansible_collections.pragmatica.aether.plugins.module_utils.model import AetherError
@@ -20,6 +22,7 @@ from ansible_collections.pragmatica.aether.plugins.module_utils.sizing import PR
 from fakes import parameters, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simnode.http import HttpServer
 from simnode.testing import SimCluster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -265,8 +268,8 @@ def measured(cluster, **options):
 def test_members_are_measured_each_by_its_own_word(three, busy):
     for number, node in enumerate(three.ids, 1):
         busy(node, cpu=number / 10, heap=0.5, requests=20.0, request_latency=4.0)
-    machines = [{"node": "n1", "cores": 4, "memory_mb": 8000, "available_mb": 4096, "load": 0.5, "disk_mb": 10240}]
-    result = measured(three, machines=machines)
+    host = [{"node": "n1", "cores": 4, "memory_mb": 8000, "available_mb": 4096, "load": 0.5, "disk_mb": 10240}]
+    result = measured(three, machines=host)
     assert [(m["node"], m["cpu"], m["heap"], m["samples"], m["missed"]) for m in result["members"]] == [("n1", 0.1, 0.5, 4, 0), ("n2", 0.2, 0.5, 4, 0), ("n3", 0.3, 0.5, 4, 0)]
     assert result["advice"]["action"] == "hold" and result["advice"]["cpu"] == 0.2 and [c["nodes"] for c in result["advice"]["carried"]] == [2, 3, 5]
     told = [(m["requests"], m["latency"]) for m in result["members"]]
@@ -349,8 +352,29 @@ def test_a_dead_member_and_a_lost_majority():
         assert result["advice"]["level"] == "critical" and "degraded" in [f["code"] for f in result["advice"]["findings"]]
 
 
-def test_each_member_is_asked_in_one_pool_and_a_hanging_one_keeps_nobody_waiting(three, busy):
-    """One client for all samples, so one connection for each member; the samples of the others stay in time."""
+def test_all_samples_of_a_member_go_over_one_connection(monkeypatch):
+    opened, serve = [], HttpServer._serve
+
+    async def counting(server, reader, writer):
+        opened.append(server)
+        await serve(server, reader, writer)
+
+    monkeypatch.setattr(HttpServer, "_serve", counting)
+    with SimCluster(3) as cluster:
+        cluster.start_all()
+        opened.clear()
+        assert [m["samples"] for m in measured(cluster, window=0.5)["members"]] == [4, 4, 4]
+        assert sorted(Counter(map(id, opened)).values()) == [1, 1, 1]
+
+
+def test_what_hosts_have_comes_from_those_that_were_looked_at():
+    machine = {"cores": 4, "memory_mb": 8000, "available_mb": 4000, "load": 0.5, "disk_mb": 9000}
+    hostvars = {"h1": {"aether_node_id": "n1", "aether__host": {"machine": machine}}, "h2": {"aether__host": {"unreachable": True}}, "h3": {}}
+    assert machines(hostvars, ["h1", "h2", "h3"]) == [dict(machine, node="n1")]
+
+
+def test_a_member_that_hangs_keeps_nobody_waiting(three, busy):
+    """The samples of the others stay in time."""
     busy("n2", hang=True)
     begin = time.monotonic()
     result = measured(three, window=1.0)

@@ -299,3 +299,9 @@ def test_with_equal_lists_the_majority_is_the_textbooks(size, running):
     up = ids[:running]
     views = [member(n, ids, peers=frozenset(up), lifecycle={i: "ON_DUTY" for i in up}) if n in up else gone(n) for n in ids]
     assert judge(cluster(*views)).holds("majority") == (running > size / 2)
+
+
+def test_a_hundred_members_are_judged_without_trying_every_combination():
+    everyone = ["n%d" % n for n in range(1, 102)]
+    verdict = judge(cluster(*[member(n, everyone) for n in everyone]))
+    assert verdict.holds("complete") and verdict.can_lose == 50 and all(verdict.survives_without.values()) and len(verdict.survives_without) == 101
