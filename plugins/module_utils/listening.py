@@ -141,7 +141,7 @@ def serve(opened, control, nonce, end, askers):
                 if source in streams:
                     del streams[source]
                     source.close()
-        if len(arrived) == askers * len(opened):
+        if arrived and len(arrived) == askers * len(opened):
             until = min(end, max(arrived.values()) + LINGER)
 
 
@@ -149,8 +149,8 @@ def hear_stream(stream, streams, nonce, arrived):
     """Answer a question and leave it to the asker to hang up."""
     data = stream.recv(2 * DATAGRAM)
     streams[stream] += data
-    who = asked(streams[stream], nonce) if len(streams[stream]) == DATAGRAM else None
-    if who and data:
+    who = asked(streams[stream], nonce) if data and len(streams[stream]) == DATAGRAM else None
+    if who:
         arrived[who] = time.monotonic()
         stream.sendall(streams[stream])
     if not data or len(streams[stream]) > DATAGRAM:
