@@ -32,7 +32,7 @@ options:
     elements: str
   api:
     description:
-      - The dialect of the management API. V(auto) finds out with one cheap request to each of O(endpoints), all at once, and says so in the result.
+      - The dialect of the management API. V(auto) finds out with one cheap request to each of O(endpoints), seven at once, and says so in the result.
       - V(runbook) is the API of the scaling runbook, which tells no ids; each of O(endpoints) needs its name there.
       - If not given, the environment variable E(AETHER_API) is used.
     type: str

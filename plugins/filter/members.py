@@ -139,6 +139,12 @@ def restarted(hostvars, hosts, token):
     return [i for i, look in looks.items() if token and look.get("restarted_for") == str(token) and look.get("active")]
 
 
+def machines(hostvars, hosts):
+    """What aether_host_info saw of the machines (``aether__host``), for aether_capacity_info: [{node, cores, memory_mb, …}]."""
+    looks = [(m["id"], _first(hostvars[m["host"]], ("aether__host",), {}).get("machine")) for m in members(hostvars, hosts)]
+    return [dict(machine, node=node) for node, machine in looks if machine]
+
+
 def planned(hostvars, hosts, steps, variable="aether__plan"):
     """Inventory names of the hosts that a plan names in ``steps``, in the plan's order: what a play can have as its ``hosts``.
 
@@ -197,5 +203,5 @@ class FilterModule:
         return {
             "members": members, "marked": marked, "disk_lists": disk_lists, "stale": stale, "former": former, "elsewhere": elsewhere,
             "restarted": restarted, "planned": planned, "retired": retired, "looked_at": looked_at, "halted": halted, "unreachable": unreachable,
-            "jar_checksum": jar_checksum,
+            "jar_checksum": jar_checksum, "machines": machines,
         }

@@ -12,6 +12,7 @@ read has shown that it took no effect.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -163,27 +164,38 @@ class Client:
         self.endpoints = tuple(endpoints)
         self.allow_writes = allow_writes
         self._sleep = sleep
-        verify: Any = False
+        verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # asked by nobody without HTTPS, and dear where each way makes its own
         self.own_files: Tuple[str, ...] = ()  # with certificates of ours, and in use
         if any(e.url.startswith("https:") for e in self.endpoints):
             self.own_files = tuple(filter(None, (ca_path, client_cert)))
             verify = _tls_context(ca_path, client_cert, client_key, cluster_secret, validate_certs)
-        headers = {"Accept": "application/json"}
+        self._headers = {"Accept": "application/json"}
         if api_key:
-            headers["X-API-Key"] = api_key
-        self._http = httpx.Client(
-            headers=headers,
-            timeout=httpx.Timeout(read_timeout, connect=connect_timeout),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
-            verify=verify,
-            trust_env=use_proxy,
-            follow_redirects=False,
-            transport=transport,
-        )
+            self._headers["X-API-Key"] = api_key
         self._timeouts = (connect_timeout, read_timeout)
+        self._extensions = {"timeout": httpx.Timeout(read_timeout, connect=connect_timeout).as_dict()}
+        self._verify = verify
+        self._proxied = httpx.Client(verify=verify, follow_redirects=False) if use_proxy else None
+        self._transport = transport
+        self._ways: Dict[str, Any] = {}
 
     def close(self) -> None:
-        self._http.close()
+        for way in filter(None, (self._proxied, self._transport, *self._ways.values())):
+            way.close()
+
+    @contextlib.contextmanager
+    def _send(self, endpoint: Endpoint, method: str, path: str, **content: Any):
+        """Over a pool of the endpoint's own: httpx looks through all connections of a pool for each request, and of those there are as many as members."""
+        request = httpx.Request(method, endpoint.url + path, headers=self._headers, extensions=self._extensions, **content)
+        if self._proxied is not None:
+            response = self._proxied.send(request, stream=True)
+        else:
+            way = self._transport or self._ways.get(endpoint.url)
+            if way is None:  # of two threads that come here at once one makes it in vain
+                way = self._ways.setdefault(endpoint.url, httpx.HTTPTransport(verify=self._verify, trust_env=False))
+            response = way.handle_request(request)
+        with contextlib.closing(response):
+            yield response
 
     def ask_all(self, question: Callable[[Endpoint], Any], endpoints: Optional[Sequence[Endpoint]] = None) -> List[Any]:
         """Put ``question`` to every endpoint at the same time; answers in the endpoints' order."""
@@ -199,6 +211,18 @@ class Client:
         if answer.status not in accept:
             raise EndpointTrouble(*_refusal(endpoint, path, answer))
         return answer
+
+    def download(self, endpoint: Endpoint, path: str, take: Callable[[bytes], Any], most: int) -> None:
+        """GET bytes and hand them to ``take`` as they come; raises EndpointTrouble, also when there are more than ``most``."""
+        size = 0
+        with self._talking(endpoint, path), self._send(endpoint, "GET", path) as response:
+            if response.status_code != 200:
+                raise EndpointTrouble(*_refusal(endpoint, path, _answer(response, _body(response, endpoint, path))))
+            for chunk in response.iter_bytes():
+                size += len(chunk)
+                if size > most:
+                    raise EndpointTrouble("error", "%s answers %s with more than the %d bytes that it has." % (endpoint.url, path, most))
+                take(chunk)
 
     def probe(self, endpoint: Endpoint, method: str, path: str, body: Any = None) -> Answer:
         """A request that changes nothing although it is not a GET; any status comes back as it is."""
@@ -257,16 +281,20 @@ class Client:
             raise ValueError("a request is marked read, probe or write, not %r" % mark)
         if mark == WRITE and not self.allow_writes:
             raise AetherError("write_in_check_mode", "A write (%s %s) was about to be sent in check mode; nothing was sent." % (method, path))
-        connect, read = self._timeouts
         content: Dict[str, Any] = {}
         if isinstance(body, (bytes, str)):
             content = {"content": body}
         elif body is not None:
             content = {"json": body}
+        with self._talking(endpoint, path), self._send(endpoint, method, path, **content) as response:
+            return _answer(response, _body(response, endpoint, path))
+
+    @contextlib.contextmanager
+    def _talking(self, endpoint, path):
+        """What goes wrong with the connection meanwhile becomes an EndpointTrouble."""
+        connect, read = self._timeouts
         try:
-            with self._http.stream(method, endpoint.url + path, **content) as response:
-                data = _body(response, endpoint, path)
-                return _answer(response, data)
+            yield
         except httpx.ConnectTimeout:
             raise EndpointTrouble("down", "no connection to %s within %g s; is the host up and the port open?" % (endpoint.url, connect))
         except httpx.TimeoutException:

@@ -12,7 +12,8 @@ nothing (docs/product.md 3), so nothing here merges views.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import FrozenSet, Mapping, Optional, Sequence, Tuple
+from functools import cached_property
+from typing import Dict, FrozenSet, Mapping, Optional, Sequence, Tuple
 
 ON_DUTY = "ON_DUTY"
 DRAINING = "DRAINING"
@@ -52,11 +53,13 @@ class View:
     ``peers``: ids in its own live view of the cluster, itself included.
     ``leader``: the id it believes in, None when it says "none".
     ``cluster_size``: its own denominator; ``core_nodes``: the ids of the list it runs with.
-    ``lifecycle``: id -> state, ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted,
+    ``lifecycle``: id -> state, ``lifecycle_at``: id -> since when, in seconds since 1970,
+    ``instances``: every slice instance it knows, ``targets``: artifact -> instances wanted,
     ``minimums``: artifact -> the fewest its blueprint allows, ``blueprints``: ids of those it lists.
     ``evidence``: sorted pairs (what, value) of everything a member without state would lack:
     blueprints, thresholds that differ from the product's defaults, slice targets. Empty when
-    there is nothing to compare state by. ``uptime``: seconds since its start, None where its dialect does not tell.
+    there is nothing to compare state by. ``uptime``: seconds since its start, ``latency``: seconds that it takes to answer who uses its slices,
+    on average; None where its dialect does not tell.
     ``has_lifecycle``, ``has_leader``, ``has_lists``: what its dialect can tell;
     without lists, ``cluster_size`` is 0 and ``core_nodes`` empty unless somebody knows them from the disk of its host.
     """
@@ -71,12 +74,14 @@ class View:
     cluster_size: int = 0
     core_nodes: FrozenSet[str] = frozenset()
     lifecycle: Mapping[str, str] = field(default_factory=dict)
+    lifecycle_at: Mapping[str, float] = field(default_factory=dict)
     evidence: Tuple[Tuple[str, str], ...] = ()
     instances: Tuple[Instance, ...] = ()
     targets: Mapping[str, int] = field(default_factory=dict)
     minimums: Mapping[str, int] = field(default_factory=dict)
     blueprints: Tuple[str, ...] = ()
     uptime: Optional[int] = None
+    latency: Optional[float] = None
     has_lifecycle: bool = True
     has_leader: bool = True
     has_lists: bool = True
@@ -110,13 +115,19 @@ class Observation:
 
     def view(self, node: str) -> Optional[View]:
         """The view of member ``node``: from the endpoint that says it *is* that node, else the one expected to be."""
+        return self._by_node.get(node)
+
+    @cached_property
+    def _by_node(self) -> Dict[str, View]:
+        """Looked up for every member by each question, so not searched each time."""
+        found: Dict[str, View] = {}
         for view in self.views:
-            if view.answers and view.node_id == node:
-                return view
+            if view.answers and view.node_id is not None:
+                found.setdefault(view.node_id, view)
         for view in self.views:
-            if view.name == node and not view.answers:
-                return view
-        return None
+            if not view.answers and view.name is not None:
+                found.setdefault(view.name, view)
+        return found
 
     def with_disk_lists(self, lists: Mapping[str, Sequence[str]]) -> "Observation":
         """The same, where views whose dialect shows no list get the one on their host's disk: id -> ids, itself included."""

@@ -27,15 +27,12 @@ from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequ
 from .config_rules import ENVIRONMENTS, java_findings, list_findings, peer_findings, port_findings, toml_findings
 from .listening import LISTENER
 from .ports import SPARE, UDP, between_nodes, named_ports, number
+from .sizing import HEAP_WARNING_SHARE, MEMORY_SHARE, PROFILES, usual_profile
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (ERROR, WARNING, NOTE)
 SIZES = (3, 5, 7)
 CLOCK_TOLERANCE = 2.0  # seconds between any two hosts
-# The runbook's sizing table: cores, memory in GB.
-PROFILES = {"development": (2, 4), "small": (4, 8), "medium": (8, 16), "large": (16, 32)}
-MEMORY_SHARE = 0.9  # a machine sold with 8 GB shows less, the kernel keeps some
-HEAP_WARNING_SHARE = 0.75  # of the memory; the JVM itself and the system need the rest
 _HEAP = re.compile(r"^([1-9][0-9]*)([mg])$")
 
 
@@ -427,8 +424,8 @@ def _machine(entry, count):
         yield Finding("profile", ERROR, host, "aether_profile is '%s'; it must be one of %s." % (profile, ", ".join(PROFILES)))
         profile = ""
     level = ERROR if profile else WARNING
-    row = profile or _usual_profile(count)
-    cores, memory = PROFILES[row]
+    row = profile or usual_profile(count)
+    cores, memory = PROFILES[row][:2]
     who = "aether_profile %s" % row if profile else "the profile %s, the usual one for %d nodes," % (row, count)
     advice = "Give it more, or %s aether_profile." % ("choose another" if profile else "say what is meant with")
     if facts["cores"] < cores:
@@ -466,11 +463,6 @@ def _machine(entry, count):
             yield Finding(
                 "disk", level, host, "%d MB are free at %s, less than aether_disk_mb (%d). Make room there." % (disk["free_mb"], disk["path"], wants["disk_mb"])
             )
-
-
-def _usual_profile(count: int) -> str:
-    """Of the table's rows the smallest one for so many nodes."""
-    return "development" if count <= 3 else "medium" if count <= 5 else "large"
 
 
 def _java(facts, wants, host):

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Dict, FrozenSet, Optional, Tuple
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
 from .model import ON_DUTY, Observation, Reason, View
 
@@ -79,6 +78,11 @@ class Verdict:
         if any(r.code == "lost_majority" for r in blocking):
             return tuple(r for r in self.reasons if r.blocks)
         return blocking
+
+    @property
+    def quorate(self) -> bool:
+        """Have as many as are needed state and a quorum, whoever leads them? Leadership is judged apart (docs/product.md 3)."""
+        return sum(m.has_state and m.has_quorum for m in self.members.values()) >= self.needed
 
     @property
     def with_state(self) -> Tuple[str, ...]:
@@ -155,36 +159,48 @@ def quorum_of(view: View, ready: FrozenSet[str], unlisted: int = 0) -> bool:
     return count >= majority(size)
 
 
+class Standing(NamedTuple):
+    """A member that has state and a quorum now: the ready ones that it sees, itself included, and how many of them it needs."""
+
+    id: str
+    seen: FrozenSet[str]
+    needed: int
+
+
+def standing(observation: Observation, with_state: FrozenSet[str], baseline: int = 0) -> List[Standing]:
+    """``baseline``: how many had state when the operation began; 0: not known. A member that is cut off already is not among them: it must not be needed."""
+    ready = frozenset(v.id for v in observation.answering() if v.ready)
+    unlisted = baseline or len(observation.listed)
+    able = [v for v in observation.answering() if v.id in with_state and quorum_of(v, ready, unlisted)]
+    return [Standing(v.id, (v.peers & ready) | {v.id}, majority(v.cluster_size or unlisted)) for v in able]
+
+
 def survives(observation: Observation, with_state: FrozenSet[str], lost: FrozenSet[str], baseline: int = 0) -> bool:
     """Would the cluster survive losing ``lost`` now? (docs/product.md 3)
 
     Every remaining member that has state and quorum now must have a quorum without them, and they must be
-    more than half of the members with state, and of ``baseline`` (how many had it when the operation began;
-    0: not known). A member cut off already counts as lost, in the denominator too: it must not be needed.
+    more than half of the members with state, and of ``baseline``.
     """
-    rest, ready = _remaining(observation, with_state, lost, baseline)
-    if not rest or 2 * len(rest) <= max(len(with_state), baseline):
-        return False
-    return all(quorum_of(v, ready, baseline or len(observation.listed)) for v in rest)
+    return _survive(standing(observation, with_state, baseline), max(len(with_state), baseline), lost)
 
 
-def _remaining(observation, with_state, lost, baseline):
-    """Views of the members with state and quorum that stay when ``lost`` go, and the ids that stay ready."""
-    ready = frozenset(v.id for v in observation.answering() if v.ready)
-    unlisted = baseline or len(observation.listed)
-    rest = [v for v in observation.answering() if v.id in with_state and v.id not in lost and quorum_of(v, ready, unlisted)]
-    return rest, ready - lost
+def _survive(able: Sequence[Standing], had: int, lost: FrozenSet[str]) -> bool:
+    rest = [s for s in able if s.id not in lost]
+    return 2 * len(rest) > had and all(_holds_without(s, lost) for s in rest)
 
 
-def margin(observation: Observation, with_state: FrozenSet[str], baseline: int = 0) -> int:
-    """The largest number of members whose loss is survived whichever they are; 0 when none or not even now."""
-    members = [v.id for v in observation.answering()]
-    safe = 0
-    for count in range(1, len(members)):
-        if not all(survives(observation, with_state, frozenset(c), baseline) for c in combinations(members, count)):
-            break
-        safe = count
-    return safe
+def _holds_without(one: Standing, lost: FrozenSet[str]) -> bool:
+    return len(one.seen) - len(one.seen & lost) >= one.needed
+
+
+def margin(able: Sequence[Standing], had: int, members: int) -> int:
+    """The largest number of members whose loss is survived whichever they are; 0 when none or not even now.
+
+    The worst loss of so many takes only members that stand, or only those that one of them sees: no need to try them all.
+    ``had``: how many of them had state, see :func:`survives`; ``members``: how many answer.
+    """
+    left = (2 * len(able) - had - 1) // 2
+    return max(0, min([left, members - 1] + [len(s.seen) - s.needed for s in able if s.needed > 1]))
 
 
 def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, without: Tuple[str, ...] = ()) -> Verdict:
@@ -253,15 +269,16 @@ def judge(observation: Observation, baseline: Optional[Tuple[str, ...]] = None, 
                 BOTH,
             )
         )
-    if without and not survives(observation, stateful, frozenset(without), size):
-        reasons.append(Reason("would_not_survive", None, _why_not(observation, stateful, without, size), BOTH))
+    able, had = standing(observation, stateful, size), max(len(stateful), size)
+    if without and not _survive(able, had, frozenset(without)):
+        reasons.append(Reason("would_not_survive", None, _why_not(able, had, without), BOTH))
     return Verdict(
         members=members,
         leader=leader,
         needed=needed,
         have=len(sound),
-        can_lose=margin(observation, stateful, size),
-        survives_without={v.id: survives(observation, stateful, frozenset([v.id]), size) for v in answering},
+        can_lose=margin(able, had, len(answering)),
+        survives_without={v.id: _survive(able, had, frozenset([v.id])) for v in answering},
         agreed=not any(r.code in ("two_leaders", "split_views", "dead_leader") for r in reasons) and bool(sound),
         state_evidence=evidence,
         reasons=tuple(reasons),
@@ -435,13 +452,9 @@ def _what_heals(observation, members, sound, needed):
     return heals
 
 
-def _why_not(observation, stateful, without, baseline):
-    rest, ready = _remaining(observation, stateful, frozenset(without), baseline)
-    names, had = ", ".join(without), max(len(stateful), baseline)
+def _why_not(able, had, without):
+    rest, names = [s for s in able if s.id not in without], ", ".join(without)
     if 2 * len(rest) <= had:
-        left = ", ".join(v.id for v in rest) or "none"
+        left = ", ".join(s.id for s in rest) or "none"
         return "Without %s only %d of %d members with state would be left with a quorum (%s): not more than half." % (names, len(rest), had, left)
-    return "Without %s there would be no quorum left for %s." % (
-        names,
-        ", ".join(v.id for v in rest if not quorum_of(v, ready, baseline or len(observation.listed))),
-    )
+    return "Without %s there would be no quorum left for %s." % (names, ", ".join(s.id for s in rest if not _holds_without(s, frozenset(without))))

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from .capacity import Advice, Load
 from .model import ACTIVE, Observation
 from .quorum import Verdict
 
@@ -85,6 +86,37 @@ def certificate_lines(certificates: Sequence[Mapping[str, Any]], own: Sequence[M
                 " time: ansible-playbook pragmatica.aether.rolling_restart." % (entry["who"], entry.get("renewal") or "nothing")
             )
     return lines
+
+
+def capacity_table(advice: Advice, loads: Sequence[Load]) -> List[str]:
+    """What every member and its host carry, what to do and by which formula, what each would carry with one node less and two more, and why."""
+    rows = [("MEMBER", "CPU", "HEAP", "REQUESTS", "LATENCY", "CORES", "MEMORY", "LOAD", "DISK")]
+    for member in loads:
+        machine = member.machine
+        host = ("-",) * 4
+        if machine:
+            host = (
+                str(machine.cores), "%.1f of %.1f GB free" % (machine.available_mb / 1024, machine.memory_mb / 1024), "%.2f" % machine.load,
+                "%.1f GB free" % (machine.disk_mb / 1024),
+            )
+        said = ("not measured", "-", "-", "-")
+        if member.measured:
+            said = (
+                _part(member.cpu), _part(member.mean("heap")), _figure(member.mean("requests"), "%.1f/s"), _figure(member.mean("latency"), "%.1f ms"),
+            )
+        rows.append((member.node, *said, *host))
+    lines = [*columns(rows), "", advice.sentence]
+    if advice.formula:
+        lines += [advice.formula, "Each carries, " + ", ".join("with %d nodes: %s" % (count, _part(cpu)) for count, cpu in advice.carried.items())]
+    return lines + ["- %s%s" % ("" if f.level == "ok" else f.level + ": ", f.sentence) for f in advice.findings]
+
+
+def _part(value: Optional[float]) -> str:
+    return "-" if value is None else "%.0f %%" % (value * 100)
+
+
+def _figure(value: Optional[float], form: str) -> str:
+    return "-" if value is None else form % value
 
 
 def why_not_sound(member) -> str:

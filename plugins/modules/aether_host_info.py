@@ -10,7 +10,8 @@ module: aether_host_info
 short_description: What a host has of Aether, in one look
 version_added: 0.1.0
 description:
-  - Java, user, directories, releases, service, its list of peers, and the marks that runs left, on the host itself. Changes nothing, needs no library.
+  - Java, user, directories, releases, service, its list of peers, the marks that runs left, and the machine, on the host itself. Changes nothing, needs no
+    library.
 options:
   java:
     description: The Java command.
@@ -117,6 +118,12 @@ restarted_for:
   description: The token of the last rolling restart that restarted this node; empty when there was none.
   returned: always
   type: str
+machine:
+  description: C(cores); C(memory_mb) and C(available_mb) of it; C(load), how many processes wanted to run on average of the last minute; C(disk_mb), what is
+    free where O(data_dir) lies.
+  returned: always
+  type: dict
+  sample: {cores: 4, memory_mb: 7964, available_mb: 5120, load: 1.25, disk_mb: 20480}
 """
 
 import grp
@@ -126,6 +133,8 @@ import re
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import machine
 
 RELEASES = "releases"
 CURRENT = "current"
@@ -238,6 +247,10 @@ def main():
         fenced=os.path.exists(FENCE % parameters["service"]),
         paths={path: described(module, path) for path in parameters["paths"] if os.path.lexists(path)},
         restarted_for=read(os.path.join(parameters["data_dir"], RESTARTED)),
+        machine=dict(
+            cores=machine.cores(), memory_mb=machine.memory_mb(), available_mb=machine.memory_mb("MemAvailable"), load=round(os.getloadavg()[0], 2),
+            disk_mb=machine.free_mb(parameters["data_dir"]),
+        ),
     )
 
 

@@ -19,8 +19,9 @@ options:
       - V(grow) - add voters that are not members yet, then give the longer list to the old members.
       - V(roll) - restart every member, the leader last.
       - V(shrink) - take O(removing) out, one at a time, the leader last; the plan is about the next of them.
+      - V(restart) - stop every node and start those cold that stay, for what cannot be done one at a time; also without a majority.
     type: str
-    choices: [bootstrap, grow, roll, shrink]
+    choices: [bootstrap, grow, roll, shrink, restart]
     required: true
   abandoned:
     description: Nodes on which an earlier, interrupted run left its mark. They are finished first.
@@ -57,7 +58,7 @@ options:
     elements: str
     default: []
   leaving:
-    description: Ids of dead nodes that the new lists do without.
+    description: Ids of dead nodes that the new lists do without. For O(operation=restart), those that the running lists have and the inventory has not.
     type: list
     elements: str
     default: []
@@ -67,7 +68,7 @@ options:
     elements: str
     default: []
   removing:
-    description: For O(operation=shrink), the members that are to go.
+    description: For O(operation=shrink) and O(operation=restart), the members that are to go.
     type: list
     elements: str
     default: []
@@ -89,6 +90,52 @@ options:
     description: Accept fewer than three members at the end.
     type: bool
     default: false
+  window:
+    description: Seconds over which is measured what the members carry, when there is anything to do; RV(capacity) says it. V(0) does not measure.
+    type: float
+    default: 0.0
+  profile:
+    description: With O(window), the row of the runbook's sizing table that the cluster is meant to be.
+    type: str
+    choices: [development, small, medium, large]
+  machines:
+    description: With O(window), what is known of the members' hosts, as the filter P(pragmatica.aether.machines#filter) makes it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      node:
+        description: The id of the member.
+        type: str
+        required: true
+      cores:
+        description: Its host's cores.
+        type: int
+        required: true
+      memory_mb:
+        description: Its host's memory.
+        type: int
+        required: true
+      available_mb:
+        description: How much of it is free.
+        type: int
+        default: 0
+      load:
+        description: How many processes want to run there, on average of the last minute.
+        type: float
+        default: 0.0
+      disk_mb:
+        description: What is free on its disk.
+        type: int
+        default: 0
+  allow_overload:
+    description: Accept that those that are left while others are stopped are critically busy, as found with O(window).
+    type: bool
+    default: false
+  phase:
+    description: For O(operation=restart), how far an interrupted one is, as the journal of its saved state says; empty when there is none.
+    type: str
+    default: ""
   key_role:
     description: The role that O(api_key) must have for what the plan will write. Learnt by a request that changes nothing.
     type: str
@@ -192,6 +239,10 @@ plan:
     to_add: [n4, n5]
     to_roll: [n2, n3, n1]
     refusals: []
+capacity:
+  description: C(advice), C(members) and C(table), as M(pragmatica.aether.aether_capacity_info) returns them.
+  returned: with O(window), when there is anything to do
+  type: dict
 """
 
 from ..module_utils.module_door import run_module

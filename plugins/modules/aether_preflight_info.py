@@ -151,6 +151,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import listening
+from ..module_utils.machine import cores, existing, free_mb, memory_mb
 from ..module_utils.ports import between_nodes, named_ports
 
 LISTENING = "0A"  # the state of a listening TCP socket in /proc/net/tcp
@@ -242,10 +243,8 @@ def look_at_node(module, service):
 
 
 def disk(path, jar):
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    state = os.statvfs(path)
-    return dict(path=path, free_mb=state.f_bavail * state.f_frsize // 2**20, jar=jar)
+    place = existing(path)
+    return dict(path=place, free_mb=free_mb(place), jar=jar)
 
 
 def java_version(module, command):
@@ -253,11 +252,6 @@ def java_version(module, command):
     code, out, err = module.run_command([command, "-version"], handle_exceptions=False) if module.get_bin_path(command) else (1, "", "")
     found = re.search(r'version "(?:1\.)?(\d+)', err + out)
     return int(found.group(1)) if code == 0 and found else 0
-
-
-def memory_mb():
-    found = re.search(r"^MemTotal:\s+(\d+) kB", read("/proc/meminfo"), re.M)
-    return int(found.group(1)) // 1024 if found else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
 def read(path):
@@ -296,7 +290,7 @@ def main():
     active, node_id, peers = look_at_node(module, parameters["service"])
     module.exit_json(
         changed=False,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         memory_mb=memory_mb(),
         disks=[disk(parameters["install_dir"], True), disk(parameters["data_dir"], False)],
         java_version=java_version(module, parameters["java"]),

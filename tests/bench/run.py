@@ -19,12 +19,16 @@ for folder in ("tests/bench", "tests/plays", "tests/sandbox", "tests/sandbox/nod
 
 import add_node  # noqa: E402
 import blueprint  # noqa: E402
+import full_restart  # noqa: E402
 import gate  # noqa: E402
+import observe  # noqa: E402
 import preflight  # noqa: E402
 import remove_node  # noqa: E402
 import roll  # noqa: E402
 
-BENCHMARKS = {"gate": gate, "add-node": add_node, "remove-node": remove_node, "preflight": preflight, "roll": roll, "blueprint": blueprint}
+BENCHMARKS = {
+    "gate": gate, "add-node": add_node, "remove-node": remove_node, "preflight": preflight, "roll": roll, "blueprint": blueprint, "observe": observe, "full-restart": full_restart,
+}
 
 
 def say(text: str) -> None:

@@ -30,7 +30,7 @@ READS = ("GET", "HEAD")
 # What changes nothing although it is no GET: a blueprint that is only looked at, and what is refused for its lack of a value and tells whether a key may write.
 PROBES = ("/api/blueprint/validate",)
 ASKED_WITHOUT_VALUE = ("/api/thresholds", "/api/logging/levels")
-WRITING = {"aether_artifact", "aether_blueprint", "aether_drain"}
+WRITING = {"aether_artifact", "aether_blueprint", "aether_drain", "aether_state", "aether_threshold"}
 SHOP = 'id = "org.example:shop:1.0.0"\n[[slices]]\nartifact = "org.example:cart:1.0.0"\ninstances = 2\n'
 OLD = 'id = "org.example:old:1.0.0"\n[[slices]]\nartifact = "org.example:relic:1.0.0"\ninstances = 1\n'
 
@@ -45,6 +45,8 @@ SCENES = {
     "Take a blueprint and its slices away": lambda cluster: cluster.request("POST", "n1", "/api/blueprint", OLD),
     "Wait until n4 is a member": joining,
     "Wait until n4 is gone from every view": lambda cluster: cluster.stop("n4"),
+    "Save the state": lambda cluster: cluster.request("POST", "n1", "/api/blueprint", SHOP),
+    "Put it back": lambda cluster: cluster.request("DELETE", "n1", "/api/blueprint/org.example:shop:1.0.0"),
     "Drain n3 for maintenance": lambda cluster: cluster.request("POST", "n1", "/api/blueprint", SHOP),
 }
 SYSTEMCTL = """#!/bin/sh

@@ -29,7 +29,7 @@ def as_before(lab):
 @pytest.mark.fault("known beforehand", "the name is not typed", play=0, then=None)
 @pytest.mark.fault("known beforehand", "a name that no member has", play=1, then=None)
 @pytest.mark.fault("known beforehand", "too few or an even number would be left, or no margin", play=(2, 3, 4), then=None)
-@pytest.mark.fault("known beforehand", "an end that is not built yet is asked for", play=5, then=None)
+@pytest.mark.fault("known beforehand", "an end is asked for that there is not", play=5, then=None)
 def test_what_is_refused_before_anything_is_touched(lab):
     for sentence, variables in (
         ("the name was not typed. Where nobody can type it, say that it is meant with -e aether_yes=true", {"aether_remove": "n4,n5"}),
@@ -37,7 +37,7 @@ def test_what_is_refused_before_anything_is_touched(lab):
         ("The cluster would end with 4 voters, an even number", {"aether_remove": "n5", "aether_yes": True}),
         ("2 members would be left", {"aether_remove": "n3,n4,n5", "aether_yes": True}),
         ("5 voters configured, 3 running: can lose 0", {"aether_remove": "n4,n5", "aether_yes": True, "aether_finish": "keep_lists"}),
-        ("A full restart is not built yet", {"aether_remove": "n5", "aether_finish": "full_restart"}),
+        ("it must be roll_lists, keep_lists or full_restart", {"aether_remove": "n5", "aether_finish": "sideways"}),
     ):
         result = lab.play("remove_node", FIVE, ok=False, given=variables)
         assert sentence in result.text and "othing was touched" in result.text, result.tail()

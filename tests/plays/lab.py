@@ -158,8 +158,11 @@ class Lab:
 
     # what a user types
 
-    def inventory(self, hosts: Sequence[str], ids: Optional[Dict[str, str]] = None, others: Sequence[str] = (), retired: Sequence[str] = (), **variables) -> Path:
-        """``ids``: node ids that differ from the host's name. ``others``: hosts that are not in aether_nodes; ``retired``: those in aether_retired."""
+    def inventory(self, hosts: Sequence[str], ids: Optional[Dict[str, str]] = None, others: Sequence[str] = (), retired: Sequence[str] = (), monitoring: Sequence[str] = (), **variables) -> Path:
+        """``ids``: node ids that differ from the host's name. ``others``: hosts that are not in aether_nodes; ``retired``: those in aether_retired.
+
+        ``monitoring``: those in aether_monitoring, who have the variables that begin so.
+        """
         path = self.folder / ("inventory-%s.json" % "-".join(hosts))
         common = {"aether_jar": str(self.jar), "aether_heap": "128m", "aether_heal_pause": 1}
         if self.api != V1:
@@ -169,12 +172,15 @@ class Lab:
         if self.authority:
             common.update(aether_tls=True, aether_tls_own_ca=str(self.authority), aether_tls_ca_passphrase=PASSPHRASE)
             common.update(aether_ca_path="%s/ca.pem" % self.authority, aether_client_cert="%s/client.pem" % self.authority, aether_client_key="%s/client.key" % self.authority)
+        watching = {name: variables.pop(name) for name in list(variables) if name.startswith("aether_monitoring_")}
         made = self.pool.inventory(hosts, dict(common, **variables))
         for host, identity in (ids or {}).items():
             made["aether_nodes"]["hosts"][host]["aether_node_id"] = identity
         for group, members in (("others", others), ("aether_retired", retired)):
             if members:
                 made[group] = self.pool.inventory(members)["aether_nodes"]
+        if monitoring:
+            made["aether_monitoring"] = self.pool.inventory(monitoring, watching)["aether_nodes"]
         path.write_text(json.dumps(made), encoding="utf-8")
         return path
 

@@ -25,8 +25,11 @@ AREAS = (
     ("How the cluster is: gates and waits", ("quorum.py", "operations/quorum_check.py", "operations/node.py", "report.py")),
     ("Growing, starting and restarting", ("growth.py", "operations/plan_info.py")),
     ("Taking members out", ("shrinking.py",)),
+    ("Restarting all at once", ("restarting.py",)),
     ("Draining a node", ("placement.py", "intents.py", "operations/drain.py")),
     ("Slices, blueprints and artifacts", ("slices.py", "operations/blueprint.py", "operations/artifact.py")),
+    ("Enough nodes, and when to warn", ("capacity.py", "operations/capacity_info.py", "operations/threshold.py")),
+    ("Saving the state and putting it back", ("state.py", "saved.py", "operations/state.py", "operations/state_info.py")),
     ("A node's configuration", ("config_rules.py", "operations/config_check.py", "ports.py")),
     ("Are the hosts ready?", ("preflight.py", "operations/preflight.py")),
     ("A node that started with less than it was given", ("startup.py", "operations/start_check.py")),
@@ -40,8 +43,8 @@ CALLS = {
     "Reason": (0, 2), "Refusal": (0, 1), "AetherError": (0, 1), "EndpointTrouble": (0, 1), "Trouble": (0, 1), "refuse": (0, 1),
     "AnsibleFilterError": (None, 0), "fail_json": (None, 0),
 }
-FINDINGS = {"preflight.py": (0, 3), "startup.py": (0, 1)}  # two classes of that name
-LISTING = ("config_rules.py", "slices.py", "client.py", "preflight.py")  # there a finding is also a sentence that is put on a list, or a list of them is returned
+FINDINGS = {"preflight.py": (0, 3), "capacity.py": (0, 3), "startup.py": (0, 1)}  # three classes of that name
+LISTING = ("config_rules.py", "slices.py", "client.py", "preflight.py", "operations/threshold.py")  # there a finding is also a sentence that is put on a list, or a list of them is returned
 FILLED_IN = re.compile(r"%(?:\([a-z_]+\))?[-+ 0#]*\d*(?:\.\d+)?[sdrfg]")
 
 

@@ -68,3 +68,23 @@ def core(version: str, release: str = "") -> Environment:
 def tools() -> Environment:
     """What builds the documentation and asks the gates."""
     return Environment("tools", requirements(ROOT / "tests" / "ecosystem" / "requirements.txt"))
+
+
+def prometheus() -> Path:
+    """The folder with the programs prometheus and promtool: this machine's, else from Debian's package, which is unpacked and not installed. Fails when there is neither."""
+    found = [shutil.which(name) for name in ("promtool", "prometheus")]
+    if all(found):
+        return Path(found[0]).parent
+    place = GATES / "prometheus"
+    if not (place / "usr" / "bin" / "promtool").exists():
+        place.mkdir(parents=True, exist_ok=True)
+        # A fresh machine has no lists yet.
+        for words in (["true"], ["apt-get", "update"]):
+            subprocess.run(words, stdout=subprocess.DEVNULL)
+            if subprocess.run(["apt-get", "download", "prometheus"], cwd=place).returncode == 0:
+                break
+        packages = sorted(place.glob("prometheus_*.deb"))
+        if not packages:
+            raise LookupError("promtool is needed, and neither is it here nor can Debian's package prometheus be had: 'apt-get download prometheus' has to work, or install it.")
+        subprocess.run(["dpkg", "-x", str(packages[-1]), str(place)], check=True)
+    return place / "usr" / "bin"

@@ -12,9 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.pragmatica.aether.plugins.module_utils import client, config_rules, growth, locking, model, placement, preflight, query, quorum, shrinking, slices, startup
-from ansible_collections.pragmatica.aether.plugins.module_utils.operations import session
+from ansible_collections.pragmatica.aether.plugins.module_utils import capacity, client, config_rules, growth, locking, model, placement, preflight, query, quorum, shrinking, slices, startup
+from ansible_collections.pragmatica.aether.plugins.module_utils import restarting, saved, state
+from ansible_collections.pragmatica.aether.plugins.module_utils.operations import session, threshold
 from builders import cluster, gone, member, stateless
+from fakes import parameters
+from test_capacity import same, silent
 from test_preflight import FOUND, Network, entry, hosts, open_network
 from test_startup import CASES, answers, started, wanted
 
@@ -71,6 +74,34 @@ def of_slices():
         yield from ((refusal.code, refusal.sentence) for refusal in slices.plan_scale(seen, [], artifact, count).refusals)
 
 
+def enough():
+    small = capacity.Machine(1, 200, load=3.0)
+    rising = capacity.Load("n1", tuple(capacity.Sample(float(at), 0.5, 0.9, 2.0**28, 1.0, 1.0 + at) for at in range(4)), machine=small)
+    for loads, options in (
+        ([rising, *same(2, cpu=0.95)], dict(profile="large", wanted={CART: 9}, degraded="2 of 5 sound.")), (same(7, cpu=1.0), {}), (same(5, cpu=1.0), {}), (same(4), {}),
+        ([silent("n1"), *same(1)], {}),
+    ):
+        yield from ((finding.code, finding.sentence) for finding in capacity.advise(loads, **options).findings)
+    yield from ((refusal.code, refusal.sentence) for refusal in (capacity.overload(same(5, cpu=0.8), ["n5"], True), capacity.overload(same(3, cpu=0.8), restarting=True)))
+    for options in ({}, {"metric": "/", "warning": 2.0, "critical": 1.0}, {"warning": 2.0, "critical": 1.0}, {"warning": 70.0, "critical": 90.0, "metric": "cpu.usage"}, {"warning": 1.0}):
+        with pytest.raises(model.AetherError) as caught:
+            threshold.run(parameters(threshold, **dict({"metric": "queue.length", "state": "present"}, **options)), None)
+        yield from (("", finding) for finding in caught.value.data["findings"])
+
+
+def restarts():
+    found = [restarting.plan_restart(sound(FIVE), ["n5"]), restarting.plan_restart(sound(THREE), ["n9", "n3"], ["n3"])]
+    found += [restarting.plan_restart(cluster(member("n1", FIVE), gone("n2"), gone("n3"), voters=THREE)), restarting.plan_restart(cluster(gone("n1"), voters=THREE))]
+    yield from ((refusal.code, refusal.sentence) for plan in found for refusal in plan.refusals if refusal.code != "down")
+
+
+def savings():
+    kept = state.State((state.Kept(SHOP, (state.Part(CART, 2, 1),)),), None, {}, {}, ("my.key",))
+    yield from ((refusal.code, refusal.sentence) for refusal in state.losses(kept, (), (), {CART: "n1: no."}))
+    yield from ((refusal.code, refusal.sentence) for refusal in state.file_refusals(kept, [("'f'", state.Blueprint(CART, ()))]))
+    yield from failing(lambda: saved.read("/nowhere/at/all"))
+
+
 def configurations():
     yield from (("", finding) for finding in config_rules.peer_findings("n1", ["n1:10.0.0.1"]))
     yield from (("", finding) for finding in config_rules.secret_findings({"tls": True}))
@@ -118,7 +149,8 @@ def failing(*calls):
 # Where it is said -> the chapter of the page in which it must stand.
 SAID = {
     talking: "Talking to a node", gates: "How the cluster is: gates and waits", plans: "Growing, starting and restarting", removals: "Taking members out", drains: "Draining a node",
-    of_slices: "Slices, blueprints and artifacts", configurations: "A node's configuration", readiness: "Are the hosts ready?",
+    restarts: "Restarting all at once", savings: "Saving the state and putting it back", of_slices: "Slices, blueprints and artifacts", enough: "Enough nodes, and when to warn",
+    configurations: "A node's configuration", readiness: "Are the hosts ready?",
     starts: "A node that started with less than it was given", locks: "Two runs at once", queries: "Queries and conditions",
 }
 

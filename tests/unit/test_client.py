@@ -162,8 +162,8 @@ def test_an_answer_that_is_no_json_is_refused():
 
 def test_the_environments_proxy_is_ignored_unless_asked_for(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:1")
-    assert Client(N1)._http._mounts == {}
-    assert Client(N1, use_proxy=True)._http._mounts != {}
+    assert Client(N1)._proxied is None
+    assert Client(N1, use_proxy=True)._proxied._mounts != {}
 
 
 def test_a_write_in_check_mode_is_refused_by_the_client_itself():

@@ -117,11 +117,35 @@ def test_both_doors_answer_the_same(three):
     assert sound["quorum"]["have"] == 3 and sound["cluster"]["leader"] == "n1" and sound["changed"] is False and sound["api"] == "v1"
     member = same("aether_node", 0, name="n2")
     assert member["node"] == {"id": "n2", "state": "ON_DUTY", "sound": True, "has_state": True} and "n2 is a member" in member["msg"]
+    measured = same("aether_capacity_info", 0, window=0.2, profile="development")
+    assert [m["cpu"] for m in measured["members"]] == [0.12] * 3 and measured["table"]
+    assert measured["advice"]["action"] == "hold"  # a slice has three instances
+    above = same("aether_threshold", 1, metric="cpu.usage", warning=0.9, critical=0.1)
+    assert above["failure"]["kind"] == "bad_input" and "above the critical level" in above["msg"]
+    assert same("aether_threshold", 0, metric="cpu.usage")["threshold"] == {"metric": "cpu.usage", "warning": 0.7, "critical": 0.9}
     three.kill("n3")
     refused = same("aether_quorum_check", 1, without=["n2"])
     assert refused["failure"]["kind"] == "quorum" and "would_not_survive" in refused["failure"]["codes"] and "Without n2" in refused["msg"]
     missing = same("aether_node", 1, name="n9", voters=["n1", "n2", "n3"])
     assert missing["failure"] == {"kind": "bad_input"} and missing["msg"] == "'n9' is not among the voters (n1, n2, n3)."
+
+
+@DOORS
+def test_a_state_is_saved_and_put_back_through_each_door(three, through, tmp_path):
+    path, secret = str(tmp_path / "state"), {"my.key": "a word of its own"}
+    assert three.request("POST", "n1", "/api/config", {"key": "my.key", "value": secret["my.key"]})[0] == 200
+    options = dict(told(three), path=path, overrides=secret, allow=["blueprint"])
+    three.wait(lambda: all(three.get(n, "/api/config/overrides") for n in three.ids), "all to have it")
+    for changed in (True, False):
+        code, answer = through("aether_state", state="saved", **options)
+        assert (code, answer["changed"], answer["path"]) == (0, changed, path), answer
+    assert three.request("DELETE", "n1", "/api/config/my.key")[0] == 200
+    three.wait(lambda: not any(three.get(n, "/api/config/overrides") for n in three.ids), "all to have lost it")
+    _code, differs = through("aether_state_info", path=path, **told(three))
+    assert not differs["equal"] and differs["difference"] == ["configuration override my.key: none"]
+    code, answer = through("aether_state", timeout=40, stable_for=0.1, **options)
+    assert code == 0, answer["msg"]
+    assert answer["changed"] and three.get("n1", "/api/config/overrides") and secret["my.key"] not in json.dumps(dict(answer, invocation=None))
 
 
 @DOORS

@@ -46,7 +46,7 @@ def test_a_member_that_cannot_be_read_is_named_by_what_is_wrong(kind):
 def test_two_of_three_down_is_a_lost_majority_though_the_survivor_says_it_is_well():
     verdict = judge(cluster(member("n1", THREE), gone("n2"), gone("n3")))
     assert {"lost_majority", "no_quorum", "down"} <= codes(verdict)
-    assert not verdict.holds("majority") and verdict.can_lose == 0
+    assert not verdict.holds("majority") and verdict.can_lose == 0 and not verdict.quorate
 
 
 def test_ready_without_a_leader():
@@ -58,6 +58,7 @@ def test_ready_without_a_leader():
 def test_nobody_has_a_leader():
     verdict = judge(cluster(*[member(n, THREE, leader=None) for n in THREE]))
     assert not verdict.holds("majority") and len(about(verdict, "no_leader")) == 3 and verdict.leader is None
+    assert verdict.quorate, "leadership is judged apart"
 
 
 def test_ready_but_empty():
@@ -287,6 +288,7 @@ def test_the_margin_is_the_largest_loss_survived_whoever_it_is(model):
 def test_complete_never_holds_without_the_majority(model):
     verdict = judge(observe(model))
     assert verdict.holds("majority") or not verdict.holds("complete")
+    assert verdict.quorate or not verdict.holds("majority")
 
 
 @settings(max_examples=200, deadline=None)
@@ -297,3 +299,9 @@ def test_with_equal_lists_the_majority_is_the_textbooks(size, running):
     up = ids[:running]
     views = [member(n, ids, peers=frozenset(up), lifecycle={i: "ON_DUTY" for i in up}) if n in up else gone(n) for n in ids]
     assert judge(cluster(*views)).holds("majority") == (running > size / 2)
+
+
+def test_a_hundred_members_are_judged_without_trying_every_combination():
+    everyone = ["n%d" % n for n in range(1, 102)]
+    verdict = judge(cluster(*[member(n, everyone) for n in everyone]))
+    assert verdict.holds("complete") and verdict.can_lose == 50 and all(verdict.survives_without.values()) and len(verdict.survives_without) == 101

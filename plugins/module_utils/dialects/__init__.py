@@ -5,8 +5,9 @@
 """The names and paths of each API that an Aether may have, one module per dialect.
 
 A dialect is a module with ``NAME``, what it can tell (``HAS_LIFECYCLE``, ``HAS_LEADER``, ``HAS_LISTS``, ``HAS_IDS``) and do
-(``CAN_ACTIVATE``, ``CAN_SCALE``, ``CAN_APPLY`` blueprints, ``CAN_STORE`` artifacts, ``COMMANDS`` by its own program),
-``recognise``, ``read_view``, ``connected_peers``, ``deployments``, ``said_no``, ``TELLS`` (what aether_info can gather)
+(``CAN_ACTIVATE``, ``CAN_SCALE``, ``CAN_APPLY`` blueprints, ``CAN_STORE`` artifacts, ``CAN_ALERT`` at thresholds, ``SHOWS_STATE`` so that it can be saved,
+``COMMANDS`` by its own program), ``recognise``, ``read_view``, ``read_load``, ``connected_peers``, ``deployments``, ``said_no``, ``TELLS`` (what
+aether_info can gather)
 and one function per write. It knows the model and the client, nothing above.
 """
 
@@ -18,10 +19,11 @@ from . import runbook, v1
 
 DIALECTS = {v1.NAME: v1, runbook.NAME: runbook}
 TELLING = "/health"
+AT_ONCE = 7  # as many as a cluster may have
 
 
 def choose(api: str, client: Client):
-    """The dialect module for option ``api``; ``auto`` asks each endpoint one cheap question, all at once, and takes the first that is recognised.
+    """The dialect module for option ``api``; ``auto`` asks seven endpoints at once one cheap question, the next ones where none of them is recognised.
 
     ``GET /health`` tells them apart: v1 has no such path and says so in its own words, the runbook's API answers with its quorum.
     When nothing answers at all there is nothing to tell dialects by, and v1 is assumed: every read will
@@ -38,10 +40,12 @@ def choose(api: str, client: Client):
             return error.trouble
         return next((d for d in DIALECTS.values() if d.recognise(answer)), None)
 
-    found = client.ask_all(ask)
-    for dialect in DIALECTS.values():
-        if dialect in found:
-            return dialect
+    found: list = []
+    for first in range(0, len(client.endpoints), AT_ONCE):
+        found += client.ask_all(ask, client.endpoints[first:first + AT_ONCE])
+        for dialect in DIALECTS.values():
+            if dialect in found:
+                return dialect
     strangers = [e.url for e, f in zip(client.endpoints, found) if f is None or getattr(f, "kind", "") == "not_aether"]
     if strangers and len(strangers) == len(found):
         raise AetherError(

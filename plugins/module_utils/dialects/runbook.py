@@ -25,6 +25,8 @@ CAN_ACTIVATE = False
 CAN_SCALE = False
 CAN_APPLY = False
 CAN_STORE = False
+CAN_ALERT = False
+SHOWS_STATE = False
 COMMANDS = True
 
 HEALTH = "/health"
@@ -91,6 +93,12 @@ def metrics(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
     """The member's own cpu and heap, as parts of 1."""
     found = json_of(client.read(endpoint, METRICS), endpoint, METRICS, dict)
     return {"cpu": found.get("cpu.usage"), "heap": found.get("heap.usage"), "heap_used": None, "heap_max": None}
+
+
+def read_load(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
+    """What the member carries now; no id of its own, no requests, no latency (docs/product.md 10). Raises EndpointTrouble."""
+    found = json_of(client.read(endpoint, METRICS, retries=0), endpoint, METRICS, dict)
+    return {"node": endpoint.name, "cpu": found.get("cpu.usage"), "heap": found.get("heap.usage"), "heap_max": None, "requests": None, "latency": None}
 
 
 def certificate(client: Client, endpoint: Endpoint) -> Dict[str, Any]:

@@ -22,6 +22,8 @@ CAN_ACTIVATE = True
 CAN_SCALE = True
 CAN_APPLY = True
 CAN_STORE = True
+CAN_ALERT = True
+SHOWS_STATE = True
 COMMANDS = False
 
 READY = "/health/ready"
@@ -40,6 +42,7 @@ DRAIN = "/api/node/drain/%s"
 SCALE = "/api/scale"
 DEPLOY = "/api/deploy"
 CONFIG = "/api/config"
+OVERRIDES = "/api/config/overrides"
 STORED = "/repository/info/%s"
 METRICS = "/api/metrics"
 ALERTS = "/api/alerts/%s"
@@ -78,11 +81,11 @@ def _read_view(client, endpoint):
     status = get(STATUS)
     if "nodeId" not in status:
         raise EndpointTrouble("not_aether", "%s answers %s without a nodeId; is it an Aether management port?" % (endpoint.url, STATUS))
-    lifecycle = {e["nodeId"]: e.get("state", "") for e in _dicts(get(LIFECYCLE, list)) if "nodeId" in e}
+    entries = [e for e in _dicts(get(LIFECYCLE, list)) if "nodeId" in e]
     slices = _dicts(get(SLICES).get("slices"))
     topology = get(TOPOLOGY)
     blueprints = get(BLUEPRINTS)
-    leader = status.get("leader")
+    leader, latency = status.get("leader"), (status.get("metrics") or {}).get("avgLatencyMs")
     return View(
         endpoint=endpoint.url,
         name=endpoint.name,
@@ -92,7 +95,8 @@ def _read_view(client, endpoint):
         peers=frozenset(e.get("id") for e in _dicts((status.get("cluster") or {}).get("nodes")) if e.get("id")),
         cluster_size=int(topology.get("clusterSize") or 0),
         core_nodes=frozenset(topology.get("coreNodes") or ()),
-        lifecycle=lifecycle,
+        lifecycle={e["nodeId"]: e.get("state", "") for e in entries},
+        lifecycle_at={e["nodeId"]: e["updatedAt"] / 1000 for e in entries if e.get("updatedAt")},
         evidence=_evidence(blueprints, get(THRESHOLDS), slices),
         instances=tuple(
             Instance(s.get("artifact", ""), i.get("nodeId", ""), i.get("state", ""), i.get("failureReason") or "")
@@ -102,6 +106,7 @@ def _read_view(client, endpoint):
         targets={s.get("artifact", ""): int(s.get("targetInstances") or 0) for s in slices},
         minimums={s.get("artifact", ""): int(s.get("minInstances") or 0) for s in slices},
         uptime=status.get("uptimeSeconds"),
+        latency=None if latency is None else latency / 1000,
         blueprints=tuple(str(b["id"]) for b in _dicts(blueprints.get("blueprints")) if b.get("id")),
     )
 
@@ -193,6 +198,39 @@ def store(artifact: str, data: bytes) -> Tuple[str, str, object]:
     return "PUT", "/repository/%s/%s/%s/%s-%s.jar" % (group, name, version, name, version), data
 
 
+def jar(artifact: str) -> str:
+    """The path at which the cluster's repository has a JAR: that of its upload, as in any Maven repository."""
+    return store(artifact, b"")[1]
+
+
+def levels(client: Client, endpoint: Endpoint) -> Dict[str, str]:
+    """Logger -> level, where somebody has set one."""
+    found = json_of(client.read(endpoint, LEVELS), endpoint, LEVELS, dict)
+    return {str(name): level for name, level in found.items() if isinstance(level, str)}
+
+
+def overrides(client: Client, endpoint: Endpoint) -> List[str]:
+    """Keys of the configuration overrides; their values are not shown."""
+    return sorted(str(key) for key in json_of(client.read(endpoint, OVERRIDES), endpoint, OVERRIDES, dict))
+
+
+def set_threshold(metric: str, warning: float, critical: float) -> Tuple[str, str, object]:
+    return "POST", THRESHOLDS, {"metric": metric, "warning": warning, "critical": critical}
+
+
+def forget_threshold(metric: str) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that takes a threshold away, one of the defaults as well."""
+    return "DELETE", "%s/%s" % (THRESHOLDS, quote(metric, safe="")), None
+
+
+def set_level(logger: str, level: str) -> Tuple[str, str, object]:
+    return "POST", LEVELS, {"logger": logger, "level": level}
+
+
+def set_override(key: str, value: str) -> Tuple[str, str, object]:
+    return "POST", CONFIG, {"key": key, "value": value}
+
+
 def repositories(client: Client, endpoint: Endpoint) -> List[str]:
     """Where the member looks for artifacts (``local``, ``builtin``); empty when it does not say. Nothing else of that document is kept: it may hold keys."""
     found = json_of(client.read(endpoint, CONFIG), endpoint, CONFIG, dict).get("slice.repositories") or ""
@@ -258,6 +296,31 @@ def metrics(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:
         for node, values in sorted(load.items())
         if isinstance(values, dict)
     ]
+
+
+def read_load(client: Client, endpoint: Endpoint) -> Dict[str, Any]:
+    """What the member itself carries now, by its own word, for what others have of it may be old; bytes, requests per second, milliseconds.
+
+    Raises EndpointTrouble.
+    """
+    status = json_of(client.read(endpoint, STATUS, retries=0), endpoint, STATUS, dict)
+    node, requests = status.get("nodeId"), status.get("metrics") or {}
+    load = json_of(client.read(endpoint, METRICS, retries=0), endpoint, METRICS, dict).get("load") or {}
+    own = load.get(node) or {}
+    return {
+        "node": node, "cpu": own.get("cpu.usage"), "heap": own.get("heap.usage"), "heap_max": own.get("heap.max"),
+        "requests": requests.get("requestsPerSecond"), "latency": requests.get("avgLatencyMs"),
+    }
+
+
+def set_threshold(metric: str, warning: float, critical: float) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that sets one alert threshold of the cluster; it wants all three, and takes a warning above critical."""
+    return "POST", THRESHOLDS, {"metric": metric, "warning": warning, "critical": critical}
+
+
+def remove_threshold(metric: str) -> Tuple[str, str, object]:
+    """(method, path, body) of the write that removes one, which may be one of the product's own; 200 for an unknown one too."""
+    return "DELETE", "%s/%s" % (THRESHOLDS, quote(metric, safe="")), None
 
 
 def thresholds(client: Client, endpoint: Endpoint) -> List[Dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Sequence
 from ..client import EndpointTrouble
 from ..growth import only_host_of
 from ..model import DECOMMISSIONED, ON_DUTY, AetherError
-from ..waiting import SOON
+from ..waiting import FIRST_PAUSE, SOON
 from .session import Look, Session, common_result
 
 ARGUMENT_SPEC = dict(
@@ -254,7 +254,7 @@ def connected(params, session: Session, timeout: float) -> Dict[str, Any]:
         seen["answers"] = True
         return count >= wanted, "%s sees %d of %d earlier members" % (name, count, wanted)
 
-    waited = session.wait(poll, timeout, longest_pause=SOON)
+    waited = session.wait(poll, timeout, longest_pause=FIRST_PAUSE)  # one small question, and the next node waits for its answer
     restart = "" if waited.met else "stranded" if seen["answers"] else "not_ready"
     if not waited.met and not seen["answers"]:
         waited.last = seen["why"]

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
-from .. import shrinking
+from .. import restarting, shrinking
+from ..capacity import overload
 from ..client import Endpoint
 from ..config_rules import KEY_ROLES
 from ..growth import Plan, Refusal, explain, plan_bootstrap, plan_grow, plan_roll
 from ..model import AetherError
 from ..quorum import are_two, runs_twice
+from .capacity_info import MACHINES_SPEC, PROFILE_SPEC, advice_for, check_window, measure, told
 from .session import Look, Session, common_result
 from .through import key_refusals
 
 ARGUMENT_SPEC = dict(
-    operation=dict(type="str", required=True, choices=["bootstrap", "grow", "roll", "shrink"]),
+    operation=dict(type="str", required=True, choices=["bootstrap", "grow", "roll", "shrink", "restart"]),
     abandoned=dict(type="list", elements="str", default=[]),
     allow_even=dict(type="bool", default=False),
     roll_lists=dict(type="bool", default=True),
@@ -33,6 +35,11 @@ ARGUMENT_SPEC = dict(
     dead=dict(type="list", elements="str", default=[]),
     keep_lists=dict(type="bool", default=False),
     allow_small=dict(type="bool", default=False),
+    window=dict(type="float", default=0.0),
+    profile=PROFILE_SPEC,
+    machines=MACHINES_SPEC,
+    allow_overload=dict(type="bool", default=False),
+    phase=dict(type="str", default=""),
     key_role=dict(type="str", choices=list(KEY_ROLES), default=KEY_ROLES[0]),
     on_refusal=dict(type="str", choices=["fail", "report"], default="fail"),
 )
@@ -40,9 +47,10 @@ ARGUMENT_SPEC = dict(
 
 def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     """Observe and decide; raises AetherError (kind ``refused``) with all refusals at once."""
+    check_window(params["window"], 0.0)
     look = session.look(disk_lists=params["disk_lists"])
-    shrink = params["operation"] == "shrink"
-    plan = removal(params, look) if shrink else decide(params, look)
+    make, tell = STEPS.get(params["operation"], (decide, plan_data))
+    plan = make(params, look)
     if params["disk_lists"] and look.observation.api == "v1" and (params.get("api") or "auto") == "auto" and not look.observation.answering():
         plan.refusals.append(
             Refusal(
@@ -53,8 +61,10 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
         )
     plan.refusals.extend(twin_refusals(params, session, look))
     plan.refusals.extend(key_refusals(params["key_role"], session, look))
-    data = removal_data(plan, look) if shrink else plan_data(plan, look)
-    result = common_result(session, look, plan=data, msg=" ".join(data["summary"]))
+    # A full restart stops everybody: nobody is left to be overloaded.
+    capacity = load_of(params, session, look, plan) if params["window"] and not plan.done and params["operation"] != "restart" else {}
+    data = tell(plan, look)
+    result = common_result(session, look, plan=data, msg=" ".join(data["summary"]), **capacity)
     if plan.refusals and params["on_refusal"] == "fail":
         raise AetherError(
             "refused",
@@ -62,6 +72,24 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
             result=result, refusals=data["refusals"],
         )
     return result
+
+
+def load_of(params: Dict[str, Any], session: Session, look: Look, plan) -> Dict[str, Any]:
+    """What the members carry and whether to scale, ``capacity``; refuses what would overload those that are left while others are stopped.
+
+    Who is to be added, or is out already, is no member and not asked.
+    """
+    others = plan.out if params["operation"] == "shrink" else plan.to_add
+    loads = measure(session, look, [i for i in look.observation.voters if i not in others], params["window"], params["machines"])
+    refusal = None
+    if params["operation"] == "shrink":
+        refusal = overload(loads, plan.order, restarting=not params["keep_lists"])
+    elif params["operation"] == "roll" and plan.to_roll + plan.to_finish:
+        refusal = overload(loads, restarting=True)
+    if refusal is not None and not params["allow_overload"]:
+        plan.refusals.append(refusal)
+    advice = told(advice_for(look, loads, params["profile"]), loads)
+    return {"capacity": {what: advice[what] for what in ("advice", "members", "table")}}
 
 
 def twin_refusals(params: Dict[str, Any], session: Session, look: Look) -> List[Refusal]:
@@ -147,3 +175,36 @@ def removal_data(plan: shrinking.Removal, look: Look) -> Dict[str, Any]:
         "notes": plan.notes,
         "summary": shrinking.explain(plan),
     }
+
+
+def restart(params: Dict[str, Any], look: Look) -> restarting.Restart:
+    return restarting.plan_restart(
+        look.observation, params["removing"], params["dead"], params["leaving"], params["phase"], params["allow_even"], params["allow_small"]
+    )
+
+
+def restart_data(plan: restarting.Restart, look: Look) -> Dict[str, Any]:
+    """As lists of ids throughout, so that plays can have each as their hosts."""
+    return {
+        "operation": "restart",
+        "done": plan.done,
+        "baseline": list(plan.verdict.with_state),
+        "leader": plan.verdict.leader,
+        "majority": plan.verdict.holds("majority"),
+        "save": plan.save,
+        "staying": plan.staying,
+        "leaving": plan.leaving,
+        "absent": plan.absent,
+        "fading": plan.fading,
+        "to_stop": plan.to_stop,
+        "to_start": plan.to_start,
+        "to_check": [] if plan.done else plan.staying,
+        "nodes": {i: {"started_before": plan.to_start[: plan.to_start.index(i)] if i in plan.to_start else []} for i in look.observation.voters},
+        "lists": {v.id: sorted(v.core_nodes) for v in look.observation.answering()},
+        "refusals": [r.as_data() for r in plan.refusals],
+        "summary": restarting.explain(plan),
+    }
+
+
+# Operation -> (what makes its plan, what tells it); the others are of one kind.
+STEPS = {"shrink": (removal, removal_data), "restart": (restart, restart_data)}

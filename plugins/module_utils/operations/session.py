@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from .. import dialects
 from ..client import Client, Endpoint, EndpointTrouble, parse_endpoints
-from ..model import AetherError, Observation
+from ..model import AetherError, Observation, View
 from ..quorum import COMPARISONS, Verdict, judge
 from ..waiting import LONGEST_PAUSE, Waited, wait_until
 
@@ -84,9 +84,12 @@ class Session:
     def observe(self) -> Observation:
         """Ask every endpoint at once; one moment, every view apart."""
         dialect = self.dialect  # found out once, before the threads begin, not once in each of them
-        views = self.client.ask_all(lambda e: dialect.read_view(self.client, e))
+        return self.gathered(self.client.ask_all(lambda e: dialect.read_view(self.client, e)))
+
+    def gathered(self, views: Sequence[View]) -> Observation:
+        """The observation that ``views`` make, one for each endpoint."""
         voters = self.voters or tuple(sorted({v.node_id for v in views if v.node_id}))
-        return Observation(voters=voters, views=tuple(views), api=dialect.NAME, retired=self.retired)
+        return Observation(voters=voters, views=tuple(views), api=self.dialect.NAME, retired=self.retired)
 
     def look(self, baseline: Sequence[str] = (), without: Sequence[str] = (), disk_lists: Optional[Dict[str, List[str]]] = None) -> "Look":
         """Observe and judge. What only a comparison shows counts when a second look, a second later, shows it too.

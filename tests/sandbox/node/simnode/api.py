@@ -10,10 +10,12 @@ Empty lists, maps and strings are omitted, failures are 500 with a sentence, unk
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import math
 import re
+import time
 from datetime import datetime, timezone
 from typing import Any, Callable, List, Tuple
 from urllib.parse import parse_qsl
@@ -27,6 +29,7 @@ OPEN = ("/", "/health/live", "/health/ready")
 GROUP = r"[a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)+"
 COORDINATES = re.compile(r"^%s:[a-z0-9]+(?:-[a-z0-9]+)*:\d+\.\d+\.\d+(?:-[A-Za-z0-9.-]+)?$" % GROUP)
 INSTANT = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
+KEPT = 16384  # bytes of a JAR that can be downloaded again; the state of a simulated node goes to the others in one datagram
 CHUNK = 65536  # bytes that an uploaded artifact is held in
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF")
 CONTROLLER = {
@@ -83,6 +86,7 @@ class Api:
         yield "GET", "/repository/info/(.+)/([^/]+)/([^/]+)", self.artifact_info
         yield "PUT", "/repository/(.+)/([^/]+)/([^/]+)/[^/]+", self.upload
         yield "GET", r"/repository/(.+)/([^/]+)/([^/]+)/[^/]+\.jar\.(md5|sha1)", self.artifact_checksum
+        yield "GET", r"/repository/(.+)/([^/]+)/([^/]+)/[^/]+\.jar", self.download
         yield "GET", "/api/artifact-metrics", self.artifact_metrics
         yield "GET", "/api/thresholds", lambda r: self.thresholds()
         yield "POST", "/api/thresholds", self.set_threshold
@@ -193,7 +197,7 @@ class Api:
             "uptimeSeconds": int(node.now() - node.started),
             "cluster": {"nodeCount": len(node.members()), "leaderId": leader or "none", "nodes": [{"id": m, "isLeader": m == leader} for m in node.members()]},
             "sliceCount": self.local_count(),
-            "metrics": {"requestsPerSecond": 0.0, "successRate": 100.0, "avgLatencyMs": 0.0},
+            "metrics": {"requestsPerSecond": node.switches.requests, "successRate": 100.0, "avgLatencyMs": node.request_latency()},
             "nodeId": node.id, "status": "running", "isLeader": leader == node.id, "leader": leader or "none",
         }
 
@@ -220,6 +224,8 @@ class Api:
 
     def metrics(self, request):
         node = self.node
+        if node.switches.no_metrics:
+            raise Failure("Metrics are not available")
         load = {p: link.load for p, link in node.links.items()}
         load[node.id] = node.load()
         return {"load": load}
@@ -413,6 +419,8 @@ class Api:
             return Response(201, "", "text/plain")
         name = "%s:%s:%s" % (group.replace("/", "."), artifact, version)
         entry = {"size": len(request.body), "md5": hashlib.md5(request.body).hexdigest(), "sha1": hashlib.sha1(request.body).hexdigest(), "at": wall_ms()}
+        if len(request.body) <= KEPT:
+            entry["bytes"] = base64.b64encode(request.body).decode()
         await self.write({"artifact/" + name: entry})
         return Response(201, "", "text/plain")
 
@@ -430,6 +438,14 @@ class Api:
 
     def artifact_checksum(self, request, group, artifact, version, kind):
         return Response(200, self.known_artifact(group, artifact, version)[1][kind], "text/plain")
+
+    def download(self, request, group, artifact, version):
+        """No recording has one; the path is that of the upload, as in any Maven repository."""
+        name, entry = self.known_artifact(group, artifact, version)
+        if "bytes" not in entry or self.node.switches.unreadable_jar and self.node.switches.unreadable_jar in name:
+            raise Failure("Artifact content cannot be read: %s" % name)
+        broken = bool(self.node.switches.broken_jar) and self.node.switches.broken_jar in name
+        return Response(200, base64.b64decode(entry["bytes"])[1 if broken else 0 :], "application/java-archive")
 
     def artifact_metrics(self, request):
         stored = [entry for _, entry in self.node.store.items("artifact/")]
@@ -565,6 +581,8 @@ class Api:
                 return Response(500, {"error": str(error)})
             if "http_503" in values:
                 node.failing_until = node.now() + node.t(node.switches.http_503)
+            if "request_latency_rise" in values:
+                node.slower_since = time.monotonic()
         return Response(200, node.switches.as_data())
 
 

@@ -116,6 +116,7 @@ class Node(asyncio.DatagramProtocol):
         self.leaving = self.gone = False
         self.known_leader: Optional[str] = None  # the last one that an event told of
         self.failing_until = 0.0
+        self.slower_since = time.monotonic()
         self.controller: Dict[str, Any] = {}
         self.realm, self.certificate = realm(settings.secret), None
         self._transport = None
@@ -430,6 +431,10 @@ class Node(asyncio.DatagramProtocol):
 
     def load(self):
         return {"cpu.usage": self.switches.cpu, "heap.used": self.switches.heap * 2**28, "heap.max": float(2**28), "heap.usage": self.switches.heap, "mgmt.port": float(self.settings.management_port)}
+
+    def request_latency(self) -> float:
+        """Milliseconds, as it says itself; of real time, for what is measured is a window of real seconds."""
+        return self.switches.request_latency + self.switches.request_latency_rise * (time.monotonic() - self.slower_since)
 
     def _beat(self):
         message = dict(self._about(), t="beat")

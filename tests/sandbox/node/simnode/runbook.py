@@ -97,7 +97,7 @@ class RunbookApi(Api):
         yield "GET", "/cluster/status", self.status
         yield "GET", "/slices", self.slices
         yield "POST", "/admin/drain", self.drain
-        yield "GET", "/metrics", lambda r: {"cpu.usage": self.node.switches.cpu, "heap.usage": self.node.switches.heap}
+        yield "GET", "/metrics", self.metrics
         yield "POST", "/admin/blueprint", self.update  # what aether-cli talks to; the runbook names no path
 
     def refuse(self, request):
@@ -120,6 +120,12 @@ class RunbookApi(Api):
             artifact, host = key.rsplit("/", 1)
             found.append(omit({"artifact": artifact, "nodeId": host, "state": instance["state"], "failureReason": instance.get("reason", "")}))
         return found
+
+    def metrics(self, request):
+        switches = self.node.switches
+        if switches.no_metrics:
+            raise Failure("Metrics are not available")
+        return {"cpu.usage": switches.cpu, "heap.usage": switches.heap}
 
     async def drain(self, request):
         """Of this node itself; nothing says when it is done, or that it never will be."""

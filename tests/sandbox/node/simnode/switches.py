@@ -46,10 +46,16 @@ class Switches:
     slice_delay: float = 0.0  # added to the time an instance takes to become active
     artifacts: str = "org.example"  # artifacts whose group begins so are in the local repository
     missing_artifact: str = ""  # but those that contain this text are not
+    unreadable_jar: str = ""  # the content of artifacts that contain this text cannot be downloaded
+    broken_jar: str = ""  # and of these comes without its first byte
     health_503: bool = False  # runbook: /health without a quorum is 503, not 200
     node_list: str = "id"  # runbook: the node list holds objects with this key, or "strings"
     cpu: float = 0.12
     heap: float = 0.25
+    requests: float = 0.0  # a second, as it says itself
+    request_latency: float = 0.0  # milliseconds, as it says itself; not how long it really takes to answer (latency)
+    request_latency_rise: float = 0.0  # milliseconds by which that grows every second, from when it is set
+    no_metrics: bool = False  # it answers everything but what it carries
 
     def update(self, values: Mapping[str, Any]) -> None:
         """Raises KeyError for a switch that does not exist and ValueError for a value of the wrong kind."""
