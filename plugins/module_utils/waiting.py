@@ -74,5 +74,7 @@ def wait_until(
         if progress is not None and (sentence != said or now - said_at >= SAY_EVERY):
             progress("%3.0f s  %s" % (waited.seconds, sentence))
             said_at, said = now, sentence
-        sleep(min(pause, max(0.01, limit - waited.seconds), stable_for or pause))
+        # What must hold for a while is looked at again when that while is over, not a pause later.
+        proven = max(0.01, stable_for - (now - since)) if met else pause
+        sleep(min(pause, max(0.01, limit - waited.seconds), stable_for or pause, proven))
         pause = min(longest_pause, pause * GROWTH)

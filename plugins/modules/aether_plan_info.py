@@ -239,6 +239,11 @@ plan:
     to_add: [n4, n5]
     to_roll: [n2, n3, n1]
     refusals: []
+slices:
+  description: For each node the artifacts of its active slice instances.
+  returned: always
+  type: dict
+  sample: {n1: ["org.example:cart:1.0.0"], n2: []}
 capacity:
   description: C(advice), C(members) and C(table), as M(pragmatica.aether.aether_capacity_info) returns them.
   returned: with O(window), when there is anything to do

@@ -78,6 +78,11 @@ api:
   description: The dialect that the members speak.
   returned: when a member was asked
   type: str
+lists:
+  description: For each member that answers, the ids in the list of voters it runs with.
+  returned: when it holds
+  type: dict
+  sample: {n1: [n1, n2, n3]}
 cluster:
   description: RV(ignore:cluster.leader), RV(ignore:cluster.voters), and RV(ignore:cluster.members) with what each voter says of itself
     and in whose views it is.

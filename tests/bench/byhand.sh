@@ -7,8 +7,8 @@
 #   byhand.sh add NEW OLD...      add node NEW to the members OLD, whose lists stay as they are
 #   byhand.sh roll HOST...        restart all members, one after the other, the leader last
 #   byhand.sh remove OUT HOST...  drain and stop OUT, which does not lead, and restart the HOSTs with a list that lacks it
-# KEY: ssh key; JAR: path of the release, for add; IP_<host>: addresses. Hosts are named like their nodes. One ssh connection
-# per host is opened before the clock starts, and kept until the end. Prints "milliseconds N".
+# KEY: ssh key; JAR: path of the release, for add; IP_<host>: addresses. Hosts are named like their nodes. An ssh connection is
+# opened where it is needed first, as a play does it, and kept until the end. Prints "milliseconds N".
 set -euo pipefail
 
 verb=$1
@@ -162,7 +162,6 @@ remove() { # remove OUT HOST...
 }
 
 case $verb in add | roll | remove) ;; *) die "no verb '$verb'" ;; esac
-for host in "${hosts[@]}"; do on "$host" true; done
 begin=$(date +%s%N)
 "$verb" "${hosts[@]}"
 echo "milliseconds $((($(date +%s%N) - begin) / 1000000))"

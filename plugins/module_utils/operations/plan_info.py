@@ -15,6 +15,7 @@ from ..config_rules import KEY_ROLES
 from ..growth import Plan, Refusal, explain, plan_bootstrap, plan_grow, plan_roll
 from ..model import AetherError
 from ..quorum import are_two, runs_twice
+from ..report import slices_per_node
 from .capacity_info import MACHINES_SPEC, PROFILE_SPEC, advice_for, check_window, measure, told
 from .session import Look, Session, common_result
 from .through import key_refusals
@@ -64,7 +65,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     # A full restart stops everybody: nobody is left to be overloaded.
     capacity = load_of(params, session, look, plan) if params["window"] and not plan.done and params["operation"] != "restart" else {}
     data = tell(plan, look)
-    result = common_result(session, look, plan=data, msg=" ".join(data["summary"]), **capacity)
+    result = common_result(session, look, plan=data, slices=slices_per_node(look.observation, look.verdict), msg=" ".join(data["summary"]), **capacity)
     if plan.refusals and params["on_refusal"] == "fail":
         raise AetherError(
             "refused",
