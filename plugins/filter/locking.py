@@ -10,12 +10,12 @@ from ..module_utils.locking import verdict
 def lock_verdict(hostvars, hosts, play_hosts, first, others):
     """``hostvars | lock_verdict(groups['aether_nodes'], ansible_play_hosts, first, others)`` -> module_utils/locking.py, verdict.
 
-    The hosts of the play have their answers in ``aether__lock``. ``first``: of the one that was asked before the others, which may have been the
-    only one; ``others``: the result of a loop over the hosts that are not in the play.
+    The hosts of the play but the first have their answers in ``aether__lock``. ``first``: of the one that was asked before the others, which may have
+    been the only one; ``others``: the result of a loop over the hosts that are not in the play.
     """
-    answers = [hostvars[h].get("aether__lock", {}) for h in play_hosts] + others.get("results", [])
-    if not first.get("held", True):
-        answers = [first]
+    answers = [first]
+    if first.get("held", True):
+        answers += [hostvars[h].get("aether__lock", {}) for h in play_hosts[1:]] + others.get("results", [])
     return verdict(answers, len(hosts))
 
 

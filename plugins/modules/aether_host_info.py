@@ -71,6 +71,10 @@ user_exists:
   description: Whether the user exists.
   returned: always
   type: bool
+makes_group:
+  description: Whether C(useradd) would make a group of the same name together with the user, for there is none yet and F(/etc/login.defs) says so.
+  returned: always
+  type: bool
 release:
   description: Name of the current release; empty when there is none.
   returned: always
@@ -142,6 +146,7 @@ MARKER = ".rolling"
 RESTARTED = ".restarted"
 UNIT = "/etc/systemd/system/%s.service"
 FENCE = UNIT + ".d/replaced.conf"
+USER_GROUPS = re.compile(r"^\s*USERGROUPS_ENAB\s+yes\b", re.MULTILINE | re.IGNORECASE)
 PEERS = re.compile(r"^ExecStart=.*\s--peers=(\S*)", re.M)
 
 
@@ -158,6 +163,14 @@ def user_exists(name):
     except KeyError:
         return False
     return True
+
+
+def makes_group(name):
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return bool(USER_GROUPS.search(read("/etc/login.defs")))
+    return False
 
 
 def releases(folder):
@@ -237,6 +250,7 @@ def main():
         changed=False,
         java_version=java_version(module, parameters["java"]),
         user_exists=user_exists(parameters["user"]),
+        makes_group=makes_group(parameters["user"]),
         release=current,
         releases=names,
         removable=removable(names, current, parameters["wanted_release"], parameters["keep_releases"]),
