@@ -138,10 +138,10 @@ class Lab:
         self.results: List[Result] = []
         self.verdicts: List[bool] = []
         self.ips = {h: self.pool.ip(h) for h in self.hosts}
-        self.api, self.secret, self.tls = api, secret, bool(secret) or own_ca
+        self.api = api
+        self.speak(secret)
         self.authority = self.folder / "authority" if own_ca else None
-        self.certificate = Certificate(secret, "witness", "localhost") if secret else None
-        self.context = self.certificate.as_client() if secret else None
+        self.tls = self.tls or own_ca
         self.jar = sandbox.jar(api=api)
         if self.authority:
             self.play("authority", self.hosts)
@@ -149,6 +149,12 @@ class Lab:
             self.context.load_cert_chain(str(self.authority / "client.pem"), str(self.authority / "client.key"))
         for host in self.hosts:
             self.switch(host)
+
+    def speak(self, secret: str = "") -> None:
+        """From now on TLS from ``secret``, or none: to the nodes, and in the inventory."""
+        self.secret, self.tls = secret, bool(secret)
+        self.certificate = Certificate(secret, "witness", "localhost") if secret else None
+        self.context = self.certificate.as_client() if secret else None
 
     def __enter__(self) -> "Lab":
         return self
