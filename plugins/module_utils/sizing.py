@@ -33,4 +33,3 @@ PROFILES: Dict[str, Profile] = {
 def usual_profile(count: int) -> str:
     """Of the table's rows the smallest one for so many nodes."""
     return next((name for name, row in PROFILES.items() if count <= row.most), "large")
-

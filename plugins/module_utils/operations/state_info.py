@@ -16,7 +16,7 @@ from .. import saved as on_disk
 from ..client import Endpoint, EndpointTrouble
 from ..model import AetherError, View
 from ..report import columns
-from ..state import Agreement, Difference, State, agreement, as_data, difference, losses, shown, summary
+from ..state import Agreement, State, agreement, as_data, difference, losses, shown, summary
 from .session import Look, Session, common_result
 from .through import endpoint_of
 
