@@ -91,7 +91,7 @@ def test_nodes_that_come_up_without_state_are_healed(lab):
 def test_an_old_member_that_dies_between_two_new_nodes(lab):
     """The next one is let in, for the majority is kept, and it makes up for the dead one; before any old member is touched the play stops."""
     with lab.witness() as witness:
-        result = lab.play_until("add_node", FIVE, "Gate: is the majority kept, now with n4", lambda process: lab.pool.kill("n3"))
+        result = lab.play_until("add_node", FIVE, "Gate: is the majority kept, now with the new node", lambda process: lab.pool.kill("n3"))
         assert result.code != 0 and lab.runs("n5"), result.tail()
         assert "n3 is in the running members' lists and does not answer" in result.text, result.tail()
         if lab.api == "v1":
