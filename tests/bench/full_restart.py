@@ -97,7 +97,7 @@ class Watch:
 
     def needed(self, lab: Lab) -> dict:
         """Seconds of the nodes' own: until the last had stopped, then of each from its start to its connections, then until all were on duty and led."""
-        stamps = {h: times(lab, h) for h in FIVE}
+        stamps = {h: times(lab, h) for h in THREE}  # of those that are out systemd has forgotten them; all are stopped at once
         stop = max(s["InactiveEnterTimestampMonotonic"] for s in stamps.values()) - min(s["ActiveExitTimestampMonotonic"] for s in stamps.values())
         starts = {h: stamps[h]["ExecMainStartTimestampMonotonic"] for h in THREE}
         connected = {h: next(t for t, peers, _ in self.seen[h] if t > starts[h] and peers >= earlier) for earlier, h in enumerate(THREE)}
