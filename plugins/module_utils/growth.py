@@ -178,7 +178,7 @@ def _plan(operation, observation, abandoned):
     verdict = judge(observation)
     plan = Plan(operation=operation, verdict=verdict, baseline=verdict.with_state)
     plan.to_finish = [i for i in observation.voters if i in set(abandoned)]
-    plan.lists = {v.id: sorted(v.core_nodes) for v in observation.answering()}
+    plan.lists = observation.lists()
     return plan
 
 

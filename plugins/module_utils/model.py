@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Dict, FrozenSet, Mapping, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
 ON_DUTY = "ON_DUTY"
 DRAINING = "DRAINING"
@@ -136,6 +136,10 @@ class Observation:
             for v in self.views
         )
         return replace(self, views=views)
+
+    def lists(self) -> Dict[str, List[str]]:
+        """For each voter that answers, the ids in the list that it runs with, sorted."""
+        return {v.id: sorted(v.core_nodes) for v in self.answering()}
 
     def answering(self) -> Tuple[View, ...]:
         """Views of voters that answer, one per id, in the voters' order."""

@@ -33,7 +33,7 @@ def test_the_configuration_is_not_for_everybody(v1):
     assert toml.mode == 0o640 and toml.group == "aether"
 
 
-def test_the_environment_is_for_root_alone(host):
+def test_no_file_of_variables_is_made_where_none_are_given(host):
     assert not host.file("/etc/aether/aether.env").exists  # only with aether_extra_env
 
 

@@ -63,7 +63,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
         slices=slices_per_node(look.observation, verdict),
         slice_table=slices.slice_table(look.observation, verdict),
         imbalance=slices.imbalance(look.observation, verdict)[1],
-        lists={v.id: sorted(v.core_nodes) for v in look.observation.answering()},
+        lists=look.observation.lists(),
         settled=not moving,
         unsettled=moving,
         majority=verdict.holds("majority"),

@@ -201,7 +201,7 @@ def restart_data(plan: restarting.Restart, look: Look) -> Dict[str, Any]:
         "to_start": plan.to_start,
         "to_check": [] if plan.done else plan.staying,
         "nodes": {i: {"started_before": plan.to_start[: plan.to_start.index(i)] if i in plan.to_start else []} for i in look.observation.voters},
-        "lists": {v.id: sorted(v.core_nodes) for v in look.observation.answering()},
+        "lists": look.observation.lists(),
         "refusals": [r.as_data() for r in plan.refusals],
         "summary": restarting.explain(plan),
     }

@@ -46,8 +46,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     waited = session.wait(poll, params["timeout"], params["stable_for"])
     look = seen["last"]
     if waited.met:
-        lists = {v.id: sorted(v.core_nodes) for v in look.observation.answering()}
-        return common_result(session, look, waited, msg=holds(look, requirement, without), lists=lists)
+        return common_result(session, look, waited, msg=holds(look, requirement, without), lists=look.observation.lists())
     reasons = look.verdict.explaining(requirement)
     what = "survive losing %s" % ", ".join(without) if without else "hold '%s'" % requirement
     after = " (asked %d times in %.0f s)" % (waited.polls, waited.seconds) if waited.polls > 1 else ""
