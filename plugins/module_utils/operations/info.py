@@ -49,7 +49,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     if conditions:
         waited, look, document, troubles, told = wait_for(session, conditions, wanted, params["timeout"])
     else:
-        look = session.look()
+        look = seen["look"] if seen else session.look()
         document, troubles = gather(session, look, wanted)
     verdict = look.verdict
     moving = unsettled(look.observation, verdict)
