@@ -20,9 +20,9 @@ import time
 
 LISTENER = "aether-listener"  # what it is called in a list of processes; 15 characters are shown
 DATAGRAM = 1200  # bytes: what QUIC needs to get through, so a path that is too narrow shows as well
-# Seconds that it stays after the last question when everybody was heard: who missed an answer asks again, five times meanwhile (REPEAT in
-# aether_reach_info).
-LINGER = 2.0
+# Seconds that it stays after the last question when everybody was heard: who missed an answer asks again, three times meanwhile (REPEAT in
+# aether_reach_info). Longer would be in the way of the gate before the start of a node, which asks at the same port.
+LINGER = 1.5
 
 
 def question(nonce, me, name):

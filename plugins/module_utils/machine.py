@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the host has that this runs on: cores, memory, load, room on its disks."""
+"""What the host has that this runs on: cores, memory, load, room on its disks, Java."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 
 
 def cores() -> int:
@@ -16,11 +17,7 @@ def cores() -> int:
 
 def memory_mb(what: str = "MemTotal") -> int:
     """``what``: a line of /proc/meminfo."""
-    try:
-        with open("/proc/meminfo", encoding="utf-8", errors="replace") as file:
-            found = re.search(r"^%s:\s+(\d+) kB" % what, file.read(), re.M)
-    except OSError:
-        found = None
+    found = re.search(r"^%s:\s+(\d+) kB" % what, read_text("/proc/meminfo"), re.M)
     return int(found.group(1)) // 1024 if found else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
 
 
@@ -35,3 +32,28 @@ def free_mb(path: str) -> int:
     """What is free on the disk of a folder."""
     state = os.statvfs(existing(path))
     return state.f_bavail * state.f_frsize // 2**20
+
+
+def java_version(run, command: str) -> int:
+    """Java's major version, 0 without one: as the JDK's own file ``release`` says, which every vendor's has; else as ``java -version``, a virtual machine's start.
+
+    ``run``: what runs a command and returns (code, output, errors), as run_command of Ansible's modules does.
+    """
+    path = shutil.which(command)
+    if path is None:
+        return 0
+    told = read_text(os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(path))), "release"))
+    found = re.search(r'^JAVA_VERSION="(?:1\.)?(\d+)', told, re.M)
+    if not found:
+        code, out, err = run([path, "-version"])
+        found = re.search(r'version "(?:1\.)?(\d+)', err + out) if code == 0 else None  # 25.0.1 or, before 9, 1.8.0
+    return int(found.group(1)) if found else 0
+
+
+def read_text(path: str) -> str:
+    """Empty when it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

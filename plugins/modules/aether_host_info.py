@@ -150,13 +150,6 @@ USER_GROUPS = re.compile(r"^\s*USERGROUPS_ENAB\s+yes\b", re.MULTILINE | re.IGNOR
 PEERS = re.compile(r"^ExecStart=.*\s--peers=(\S*)", re.M)
 
 
-def java_version(module, command):
-    """Major version from ``java -version``, which says 25.0.1 or, before 9, 1.8.0."""
-    code, out, err = module.run_command([command, "-version"], handle_exceptions=False) if module.get_bin_path(command) else (1, "", "")
-    found = re.search(r'version "(?:1\.)?(\d+)', err + out)
-    return int(found.group(1)) if code == 0 and found else 0
-
-
 def user_exists(name):
     try:
         pwd.getpwnam(name)
@@ -169,7 +162,7 @@ def makes_group(name):
     try:
         grp.getgrnam(name)
     except KeyError:
-        return bool(USER_GROUPS.search(read("/etc/login.defs")))
+        return bool(USER_GROUPS.search(machine.read_text("/etc/login.defs")))
     return False
 
 
@@ -189,14 +182,6 @@ def removable(names, current, wanted, keep):
         if name not in staying and len(set(staying)) < keep:
             staying.append(name)
     return [n for n in names if n not in staying]
-
-
-def read(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def name_of(number, lookup):
@@ -248,7 +233,7 @@ def main():
     active, reload_needed = service_state(module, parameters["service"])
     module.exit_json(
         changed=False,
-        java_version=java_version(module, parameters["java"]),
+        java_version=machine.java_version(module.run_command, parameters["java"]),
         user_exists=user_exists(parameters["user"]),
         makes_group=makes_group(parameters["user"]),
         release=current,
@@ -256,11 +241,11 @@ def main():
         removable=removable(names, current, parameters["wanted_release"], parameters["keep_releases"]),
         active=active,
         reload_needed=reload_needed,
-        marker=read(os.path.join(parameters["data_dir"], MARKER)),
-        peers=peers(read(UNIT % parameters["service"])),
+        marker=machine.read_text(os.path.join(parameters["data_dir"], MARKER)).strip(),
+        peers=peers(machine.read_text(UNIT % parameters["service"])),
         fenced=os.path.exists(FENCE % parameters["service"]),
         paths={path: described(module, path) for path in parameters["paths"] if os.path.lexists(path)},
-        restarted_for=read(os.path.join(parameters["data_dir"], RESTARTED)),
+        restarted_for=machine.read_text(os.path.join(parameters["data_dir"], RESTARTED)).strip(),
         machine=dict(
             cores=machine.cores(), memory_mb=machine.memory_mb(), available_mb=machine.memory_mb("MemAvailable"), load=round(os.getloadavg()[0], 2),
             disk_mb=machine.free_mb(parameters["data_dir"]),

@@ -151,7 +151,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import listening
-from ..module_utils.machine import cores, existing, free_mb, memory_mb
+from ..module_utils.machine import cores, existing, free_mb, java_version, memory_mb, read_text
 from ..module_utils.ports import between_nodes, named_ports
 
 LISTENING = "0A"  # the state of a listening TCP socket in /proc/net/tcp
@@ -162,7 +162,7 @@ def sockets(protocol):
     """Local port -> inodes of the sockets that hold it, in both families."""
     held = {}
     for family in ("", "6"):
-        for line in read("/proc/net/%s%s" % (protocol, family)).splitlines()[1:]:
+        for line in read_text("/proc/net/%s%s" % (protocol, family)).splitlines()[1:]:
             fields = line.split()
             if protocol == "udp" or fields[3] == LISTENING:
                 held.setdefault(int(fields[1].rsplit(":", 1)[1], 16), set()).add(fields[9])
@@ -185,7 +185,7 @@ def owners(inodes):
 
 def unit_of(pid):
     """The systemd service that a process belongs to; empty when none."""
-    found = re.findall(r"/([^/\n]+\.service)", read("/proc/%d/cgroup" % pid))
+    found = re.findall(r"/([^/\n]+\.service)", read_text("/proc/%d/cgroup" % pid))
     return found[-1] if found else ""
 
 
@@ -201,7 +201,7 @@ def look_at_ports(wanted, service):
             units = [unit_of(pid) for pid in holders]
             entry["state"] = "service" if service + ".service" in units else "other"
             if holders:
-                entry.update(pid=holders[0], process=read("/proc/%d/comm" % holders[0]).strip(), unit=units[0])
+                entry.update(pid=holders[0], process=read_text("/proc/%d/comm" % holders[0]).strip(), unit=units[0])
         found.append(entry)
     return found, held["udp"]
 
@@ -234,7 +234,7 @@ def look_at_node(module, service):
     )
     properties = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     pid = int(properties.get("MainPID") or 0)
-    arguments = read("/proc/%d/cmdline" % pid).split("\0") if pid else []
+    arguments = read_text("/proc/%d/cmdline" % pid).split("\0") if pid else []
     if not any(a.startswith("--node-id=") for a in arguments):
         arguments = properties.get("ExecStart", "").split()
     given = dict(a[2:].split("=", 1) for a in arguments if a.startswith("--") and "=" in a)
@@ -245,21 +245,6 @@ def look_at_node(module, service):
 def disk(path, jar):
     place = existing(path)
     return dict(path=place, free_mb=free_mb(place), jar=jar)
-
-
-def java_version(module, command):
-    """Major version from ``java -version``, which says 25.0.1 or, before 9, 1.8.0."""
-    code, out, err = module.run_command([command, "-version"], handle_exceptions=False) if module.get_bin_path(command) else (1, "", "")
-    found = re.search(r'version "(?:1\.)?(\d+)', err + out)
-    return int(found.group(1)) if code == 0 and found else 0
-
-
-def read(path):
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def main():
@@ -293,7 +278,7 @@ def main():
         cores=cores(),
         memory_mb=memory_mb(),
         disks=[disk(parameters["install_dir"], True), disk(parameters["data_dir"], False)],
-        java_version=java_version(module, parameters["java"]),
+        java_version=java_version(module.run_command, parameters["java"]),
         apt=shutil.which("apt-get") is not None,
         active=active,
         node_id=node_id,
@@ -302,7 +287,7 @@ def main():
         spare_port=spare,
         nonce=nonce,
         listen_errors=listen_errors,
-        unprivileged_port_start=int(read("/proc/sys/net/ipv4/ip_unprivileged_port_start") or 1024),
+        unprivileged_port_start=int(read_text("/proc/sys/net/ipv4/ip_unprivileged_port_start") or 1024),
         clock=dict(began=began, ended=time.time()),
     )
 

@@ -554,3 +554,32 @@ def test_what_a_host_offers(tmp_path):
 def test_questions_of_others_are_not_answered():
     assert listening.asked(listening.question("abc", "n1", "cluster"), "abc") == ("n1", "cluster")
     assert listening.asked(listening.question("abc", "n1", "cluster"), "abd") is None and listening.asked(b"", "abc") is None and listening.asked(b"\xff" * 1200, "abc") is None
+
+
+def jdk(folder, says, release):
+    """Where its java is, which runs no virtual machine."""
+    (folder / "bin").mkdir()
+    java = folder / "bin" / "java"
+    java.write_text("#!/bin/sh\necho 'openjdk version \"%s\" 2026-11-17' >&2\n" % says)
+    java.chmod(0o755)
+    if release:
+        (folder / "release").write_text(release)
+    return java
+
+
+@pytest.mark.parametrize(
+    ("says", "release", "version"),
+    [
+        ("21.0.1", 'IMPLEMENTOR="Debian"\nJAVA_VERSION="25.0.5.1"\nJAVA_VERSION_DATE="2026-11-17"\n', 25),
+        ("21.0.1", 'JAVA_VERSION="1.8.0_402"\n', 8),
+        ("21.0.1", "", 21),
+        ("1.8.0_402", "NAME=something else\n", 8),
+        ("nonsense", "", 0),
+    ],
+)
+def test_the_version_of_java_is_what_its_jdk_says_or_else_what_it_says_itself(tmp_path, says, release, version):
+    link = tmp_path / "java"
+    (tmp_path / "jdk").mkdir()
+    link.symlink_to(jdk(tmp_path / "jdk", says, release))  # as /usr/bin/java is one
+    done = call("aether_host_info", java=str(link), install_dir=str(tmp_path), data_dir=str(tmp_path), service="no-such-service", user="nobody")
+    assert done["java_version"] == version
