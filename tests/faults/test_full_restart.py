@@ -277,20 +277,15 @@ def test_a_hook_runs_on_every_host_while_all_is_stopped(full):
 def test_tls_is_switched_on_with_another_release_and_off_again(full):
     """Neither mixes with what there was before, so that no roll could do it."""
     lab, secret = full, "a-secret-of-this-test-alone"
-    before, other = releases(lab), str(sandbox.jar("other"))
+    before, other = {lab.release(h) for h in FIVE}, str(sandbox.jar("other"))
     tls = {"aether_tls": True, "aether_cluster_secret": secret, "aether_jar": other}
     lab.play("full_restart", FIVE, given=given(lab, aether_tls_before=False), **tls)
     lab.speak(secret)
     try:
         back(lab)
-        assert len(releases(lab)) == 1 and releases(lab) != before
+        assert len({lab.release(h) for h in FIVE}) == 1 and lab.release("n1") not in before
         lab.play("full_restart", FIVE, given=given(lab, aether_tls_before=True), aether_tls=False, aether_cluster_secret=secret)
     finally:
         lab.speak()
     back(lab)
-    assert releases(lab) == before
-
-
-def releases(lab):
-    """The releases that the five run."""
-    return {lab.pool.exec(h, "readlink", "/opt/aether/current").stdout.strip() for h in FIVE}
+    assert {lab.release(h) for h in FIVE} == before

@@ -140,8 +140,7 @@ def served(tmp_path):
 
 def releases(lab, host):
     """(the current one, all that are there)."""
-    said = lab.pool.exec(host, "sh", "-c", "basename $(readlink /opt/aether/current); ls /opt/aether/releases").stdout.split()
-    return said[0], set(said[1:])
+    return lab.release(host), set(lab.pool.exec(host, "ls", "/opt/aether/releases").stdout.split())
 
 
 def test_releases_are_fetched_verified_rolled_in_and_the_oldest_removed(lab, served, tmp_path):

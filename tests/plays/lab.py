@@ -389,6 +389,10 @@ class Lab:
     def url(self, host: str) -> str:
         return "%s://%s:%d" % ("https" if self.tls else "http", self.ips[host], self.port)
 
+    def release(self, host: str) -> str:
+        """The release that the host's node is started with."""
+        return self.pool.exec(host, "readlink", "/opt/aether/current").stdout.strip().rpartition("/")[2]
+
     def lists(self, hosts: Optional[Sequence[str]] = None) -> Dict[str, List[str]]:
         """The list that each host's node runs with, by its own word; where the API shows none, the one it will have at its next start."""
         return {h: self._list_of(h) for h in hosts or self.hosts}
