@@ -35,7 +35,7 @@ def free_mb(path: str) -> int:
 
 
 def java_version(run, command: str) -> int:
-    """Java's major version, 0 without one: as the JDK's own file ``release`` says, which every vendor's has; else as ``java -version``, a virtual machine's start.
+    """Java's major version, 0 without one: as the JDK's own file ``release`` says, which every vendor's has; else as ``java -version``, which starts one.
 
     ``run``: what runs a command and returns (code, output, errors), as run_command of Ansible's modules does.
     """

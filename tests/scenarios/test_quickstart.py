@@ -24,7 +24,7 @@ def run(command: str) -> str:
 
 
 def test_from_nothing_to_five_and_again_and_down():
-    if sandbox.Pool(POOL).exists():
+    if sandbox.Pool(POOL).exists:
         pytest.fail("there is a cluster from bin/quickstart on this machine, which this test would take down; do it yourself: bin/quickstart --down")
     try:
         first = run("bin/quickstart")
@@ -41,6 +41,6 @@ def test_from_nothing_to_five_and_again_and_down():
         assert set(changed) == {("0", "0")}, again[-6000:]
     finally:
         run("bin/quickstart --down")
-    assert not sandbox.Pool(POOL).exists()
+    assert not sandbox.Pool(POOL).exists
     assert not inventory.parent.exists()
     assert not [name for name in run("ip netns list").splitlines() if "quickstart" in name]
