@@ -138,7 +138,7 @@ def test_a_certificate_near_its_end(watched):
 
 def test_load_heap_and_latency(watched):
     for node in watched.cluster.ids:
-        watched.cluster.set(node, cpu=0.95, heap=0.85 if node == "n1" else 0.25, request_latency=0.4)
+        watched.cluster.set(node, cpu=0.95, heap=0.85 if node == "n1" else 0.25, request_latency=400.0)
     busy = [(alert, node) for alert in ("AetherCpuHigh", "AetherCpuCritical", "AetherLatencyRising") for node in watched.cluster.ids]
     watched.fires(*busy, ("AetherHeapHigh", "n1"), ("AetherScaleOut", ""))
     for node in watched.cluster.ids:
