@@ -36,12 +36,11 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     query = None if params["query"] is None else Query(params["query"], "query")
     conditions = [Query(c, "wait_for") for c in params["wait_for"]]
     wanted = subsets(params)
-    seen: Dict[str, Any] = {}
 
     def poll():
-        look = seen["look"] = Look(session.observe())
-        seen["unsettled"] = unsettled(look.observation, look.verdict)
-        return not seen["unsettled"], " ".join(seen["unsettled"]) or "all slices are active"
+        look = Look(session.observe())
+        moving = unsettled(look.observation, look.verdict)
+        return not moving, " ".join(moving) or "all slices are active"
 
     if params["settle_timeout"]:
         session.wait(poll, params["settle_timeout"], stable_for=1.0)
@@ -49,7 +48,7 @@ def run(params: Dict[str, Any], session: Session) -> Dict[str, Any]:
     if conditions:
         waited, look, document, troubles, told = wait_for(session, conditions, wanted, params["timeout"])
     else:
-        look = seen["look"] if seen else session.look()
+        look = session.look()
         document, troubles = gather(session, look, wanted)
     verdict = look.verdict
     moving = unsettled(look.observation, verdict)
