@@ -87,6 +87,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.machine import read_text
 from ..module_utils.ports import GOSSIP_OFFSET
 from ..module_utils.startup import placeholders
 
@@ -144,7 +145,7 @@ def processes(unit):
     """Ids of the processes of the service: the main one, and those of its control group."""
     found = {unit["MainPID"]} - {"0", ""}
     for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd"):
-        found.update(read(root + unit.get("ControlGroup", "") + "/cgroup.procs").split() if unit.get("ControlGroup") else ())
+        found.update(read_text(root + unit.get("ControlGroup", "") + "/cgroup.procs").split() if unit.get("ControlGroup") else ())
     return found
 
 
@@ -152,7 +153,7 @@ def sockets(protocol, state, port):
     """Inodes of the sockets that are bound to ``port``."""
     found = set()
     for family in ("", "6"):
-        for line in read("/proc/net/%s%s" % (protocol, family)).splitlines()[1:]:
+        for line in read_text("/proc/net/%s%s" % (protocol, family)).splitlines()[1:]:
             fields = line.split()
             if int(fields[1].rsplit(":", 1)[1], 16) == port and fields[3] == state:
                 found.add(fields[9])
@@ -189,7 +190,7 @@ def holder(port, service_pids):
     others = holders(inodes, [p for p in os.listdir("/proc") if p.isdigit()])
     if not others and os.geteuid() != 0:
         return {"held_by": "unknown", "holder": ""}
-    return {"held_by": "other", "holder": ", ".join("%s (%s)" % (read("/proc/%s/comm" % p).strip() or "?", p) for p in others)}
+    return {"held_by": "other", "holder": ", ".join("%s (%s)" % (read_text("/proc/%s/comm" % p).strip() or "?", p) for p in others)}
 
 
 def listening(unit, port):
@@ -242,7 +243,7 @@ def journal(module, invocation):
 
 def command_of(unit):
     """The arguments of the running process, else those of the unit."""
-    running = read("/proc/%s/cmdline" % unit["MainPID"])
+    running = read_text("/proc/%s/cmdline" % unit["MainPID"])
     if running:
         return running.rstrip("\0").split("\0")
     found = re.search(r"argv\[\]=(.*?) ; ignore_errors", unit.get("ExecStart", ""))
@@ -287,14 +288,6 @@ def secrets(text, environment):
     return {s.strip() for s in found if len(s.strip()) >= SHORTEST_SECRET and not s.startswith("${")}
 
 
-def read(path):
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
 def main():
     module = AnsibleModule(
         argument_spec=dict(
@@ -313,8 +306,8 @@ def main():
     jar, digest = jar_of(unit, command)
     config = next((a.split("=", 1)[1] for a in command if a.startswith("--config=")), "")
     config = os.path.join(unit.get("WorkingDirectory") or "/", config) if config else ""
-    text = read(config) if config else ""
-    environment = dict(v.split("=", 1) for v in read("/proc/%s/environ" % unit["MainPID"]).split("\0") if "=" in v)
+    text = read_text(config) if config else ""
+    environment = dict(v.split("=", 1) for v in read_text("/proc/%s/environ" % unit["MainPID"]).split("\0") if "=" in v)
     lines, truncated = journal(module, unit.get("InvocationID", ""))
     pids = processes(unit)
     module.no_log_values.update(secrets(text, environment))

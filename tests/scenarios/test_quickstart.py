@@ -12,9 +12,9 @@ from pathlib import Path
 
 import hosts as sandbox
 import pytest
+from quickstart import HOME, POOL
 
 ROOT = Path(__file__).resolve().parents[2]
-POOL = "quickstart"
 
 
 def run(command: str) -> str:
@@ -29,7 +29,7 @@ def test_from_nothing_to_five_and_again_and_down():
     try:
         first = run("bin/quickstart")
         assert "5 of 5 sound" in first, first[-3000:]
-        inventory = ROOT / ".dev" / "quickstart" / "five.json"
+        inventory = HOME / "five.json"
         assert inventory.stat().st_mode & 0o077 == 0, "the cluster's secret can be read by others"
         # What it says to look at with curl is a whole command: certificates, names and ports as they are.
         look = next(line.strip() for line in first.splitlines() if line.strip().startswith("curl "))
